@@ -1,0 +1,93 @@
+"""One Conformer layer (Gulati et al. 2020, arXiv 2005.08100) under the streaming contract."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import glu, silu
+
+from speech.streaming.attention import Attention
+from speech.streaming.conv import Conv1d
+from speech.streaming.frames import Frames
+from speech.streaming.module import Pointwise, Residual, Sequential, State, Streaming
+
+Norm = Literal["layer_norm", "batch_norm"]
+
+
+class FeedForward(nn.Module):
+    """Linear, SiLU, linear. [b, t, d] -> [b, t, d]."""
+
+    def __init__(self, dim: int, hidden: int, *, bias: bool, dropout: float) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(dim)
+        self.up, self.down = nn.Linear(dim, hidden, bias=bias), nn.Linear(hidden, dim, bias=bias)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.dropout(self.down(self.dropout(silu(self.up(self.norm(x))))))
+
+
+class BatchNorm(Streaming):
+    """Batch norm over channels; in training only frames inside their stream count. [b, t, d] -> [b, t, d]."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(dim)
+
+    def forward(self, frames: Frames) -> Frames:
+        if not self.training:
+            return frames.like(self.norm(frames.data.flatten(0, 1)).view_as(frames.data))
+        valid = frames.place.valid
+        out = torch.zeros_like(frames.data)
+        out[valid] = self.norm(frames.data[valid])
+        return frames.like(out)
+
+    def step(self, frames: Frames, state: State, slots: Tensor) -> Frames:
+        return frames.like(self.norm(frames.data.flatten(0, 1)).view_as(frames.data))
+
+
+class Convolution(Sequential):
+    """Norm, pointwise, GLU, depthwise over time, norm, SiLU, pointwise. [b, t, d] -> [b, t, d]."""
+
+    def __init__(self, dim: int, left: int, right: int, *, norm: Norm, bias: bool, dropout: float) -> None:
+        super().__init__(
+            norm=nn.LayerNorm(dim),
+            gate=nn.Linear(dim, 2 * dim, bias=bias),
+            glu=Pointwise(lambda x: glu(x, -1)),
+            depthwise=Conv1d(dim, dim, left, right, groups=dim, bias=bias),
+            inner_norm=nn.LayerNorm(dim) if norm == "layer_norm" else BatchNorm(dim),
+            act=Pointwise(silu),
+            out=nn.Linear(dim, dim, bias=bias),
+            dropout=nn.Dropout(dropout),
+        )
+
+
+class ConformerLayer(Sequential):
+    """Half feed-forward, attention, convolution, half feed-forward, norm; each a residual. [b, t, d] -> [b, t, d]."""
+
+    def __init__(
+        self,
+        attention: Attention,
+        *,
+        ff_hidden: int,
+        conv_context: tuple[int, int],
+        conv_norm: Norm,
+        bias: bool,
+        dropout: float,
+    ) -> None:
+        dim = attention.dim
+        attend = Sequential(norm=nn.LayerNorm(dim), attention=attention, dropout=nn.Dropout(dropout))
+        conv = Convolution(dim, *conv_context, norm=conv_norm, bias=bias, dropout=dropout)
+
+        def feed_forward() -> Residual:
+            return Residual(dim, Pointwise(FeedForward(dim, ff_hidden, bias=bias, dropout=dropout)), scale=0.5)
+
+        super().__init__(
+            ff1=feed_forward(),
+            attention=Residual(dim, attend),
+            conv=Residual(dim, conv),
+            ff2=feed_forward(),
+            norm=nn.LayerNorm(dim),
+        )

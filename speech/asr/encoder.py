@@ -1,0 +1,99 @@
+"""The cache-aware FastConformer encoder (Rekesh et al. 2023; Noroozi et al. 2023, arXiv 2312.17279)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from speech.asr.conformer import ConformerLayer, Norm
+from speech.asr.subsampling import Subsampling
+from speech.streaming.attention import Attention
+from speech.streaming.module import Pointwise, Sequential
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """A FastConformer. Defaults: the 114 M public streaming model (`stt_en_fastconformer_hybrid_large_streaming_multi`).
+
+    contexts: the (left, look-ahead) pairs in encoder frames of 80 ms that the model was trained for; the first is the
+    default. conv_context: past and future frames of the depthwise convolution.
+    """
+
+    features: int = 80
+    dim: int = 512
+    layers: int = 17
+    heads: int = 8
+    ff_expansion: int = 4
+    subsampling_channels: int = 256
+    causal_subsampling: bool = True
+    conv_context: tuple[int, int] = (8, 0)
+    conv_norm: Norm = "layer_norm"
+    bias: bool = True
+    scale_input: bool = True
+    contexts: tuple[tuple[int, int], ...] = ((70, 13), (70, 6), (70, 1), (70, 0))
+    chunked: bool = True
+    dropout: float = 0.1
+    attention_dropout: float = 0.1
+
+
+class Scale(nn.Module):
+    """x * factor."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * self.factor
+
+
+class Encoder(Sequential):
+    """Log-mel frames to acoustic frames of 80 ms. [b, t, features] -> [b, t', dim].
+
+    One set of weights serves several look-aheads; an `Encoder` is fixed at one of them, and `at` gives the same weights
+    at another.
+    """
+
+    def __init__(self, config: EncoderConfig, context: tuple[int, int] | None = None) -> None:
+        left, ahead = context or config.contexts[0]
+
+        def layer() -> ConformerLayer:
+            attention = Attention(
+                config.dim,
+                config.heads,
+                left=left,
+                chunk=ahead + 1 if config.chunked else None,
+                right=0 if config.chunked else ahead,
+                bias=config.bias,
+                dropout=config.attention_dropout,
+            )
+            return ConformerLayer(
+                attention,
+                ff_hidden=config.dim * config.ff_expansion,
+                conv_context=config.conv_context,
+                conv_norm=config.conv_norm,
+                bias=config.bias,
+                dropout=config.dropout,
+            )
+
+        super().__init__(
+            subsampling=Subsampling(
+                config.features, config.subsampling_channels, config.dim, causal=config.causal_subsampling
+            ),
+            scale=Pointwise(Scale(config.dim**0.5 if config.scale_input else 1.0)),
+            dropout=nn.Dropout(config.dropout),
+            layers=Sequential(**{f"{i}": layer() for i in range(config.layers)}),
+        )
+        self.config, self.context = config, (left, ahead)
+        self.chunk = ahead + 1 if config.chunked else 1
+
+    def at(self, context: tuple[int, int]) -> Encoder:
+        """This encoder, its very parameters, at another (left, look-ahead) context in encoder frames."""
+        if context == self.context:
+            return self
+        with torch.device("meta"):
+            other = Encoder(self.config, context)
+        other.load_state_dict(self.state_dict(keep_vars=True), assign=True)
+        return other.train(self.training)

@@ -1,0 +1,59 @@
+"""The recogniser's network: front end, encoder and heads, with its configuration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from torch import Tensor, nn
+
+from speech.asr.encoder import Encoder, EncoderConfig
+from speech.asr.heads import CTCHead, Joint, Prediction
+from speech.audio.mel import LogMel, MelConfig
+from speech.streaming.frames import Frames
+from speech.streaming.module import Sequential
+
+
+@dataclass(frozen=True)
+class PredictionConfig:
+    """The transducer's prediction and joint networks."""
+
+    dim: int = 640
+    layers: int = 1
+    joint_dim: int = 640
+    dropout: float = 0.2
+    joint_dropout: float = 0.2
+
+
+@dataclass(frozen=True)
+class FastConformerConfig:
+    """A FastConformer recogniser. `prediction=None`: no transducer; `ctc=False`: no CTC head."""
+
+    mel: MelConfig = field(default_factory=MelConfig)
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    vocabulary: int = 1024
+    ctc: bool = True
+    prediction: PredictionConfig | None = field(default_factory=PredictionConfig)
+
+
+class FastConformer(nn.Module):
+    """Samples to token scores by a shared encoder and a CTC head, a transducer, or both."""
+
+    def __init__(self, config: FastConformerConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.mel = LogMel(config.mel)
+        self.encoder = Encoder(config.encoder)
+        dim, p = config.encoder.dim, config.prediction
+        self.ctc = CTCHead(dim, config.vocabulary) if config.ctc else None
+        self.prediction = Prediction(config.vocabulary, p.dim, p.layers, p.dropout) if p else None
+        self.joint = Joint(dim, p.dim, p.joint_dim, config.vocabulary, p.joint_dropout) if p else None
+
+    def forward(self, samples: Tensor, lengths: Tensor, context: tuple[int, int] | None = None) -> tuple[Tensor, Tensor]:
+        """Encode whole signals. samples: [b, n]; lengths: [b]; context: (left, look-ahead) -> [b, t, d], [b]."""
+        out = self.pipeline(context)(Frames.whole(samples, lengths))
+        return out.data, out.lengths
+
+    def pipeline(self, context: tuple[int, int] | None = None) -> Sequential:
+        """Front end and encoder as one streamable module at one context. samples [b, n] -> frames [b, t, d]."""
+        encoder = self.encoder.at(context or self.config.encoder.contexts[0])
+        return Sequential(mel=self.mel, encoder=encoder)
