@@ -1,0 +1,54 @@
+"""A streaming speech toolkit: recognisers that write while you speak. `speech.load("asr")` is the way in."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from speech.asr.events import Final, Partial, Segment, SpeechEnd, SpeechStart, Transcript, Word
+    from speech.asr.recogniser import Recogniser
+    from speech.errors import SpeechError
+    from speech.hub.load import load
+    from speech.hub.models import list_models
+
+_HOMES = {
+    "Final": "speech.asr.events",
+    "Partial": "speech.asr.events",
+    "Recogniser": "speech.asr.recogniser",
+    "Segment": "speech.asr.events",
+    "SpeechEnd": "speech.asr.events",
+    "SpeechError": "speech.errors",
+    "SpeechStart": "speech.asr.events",
+    "Transcript": "speech.asr.events",
+    "Word": "speech.asr.events",
+    "list_models": "speech.hub.models",
+    "load": "speech.hub.load",
+}
+
+__all__ = [
+    "Final",
+    "Partial",
+    "Recogniser",
+    "Segment",
+    "SpeechEnd",
+    "SpeechError",
+    "SpeechStart",
+    "Transcript",
+    "Word",
+    "list_models",
+    "load",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used: `import speech` itself costs nothing."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'speech' has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import glu, silu
 
+from speech.kernels.linear import Linear
 from speech.streaming.attention import Attention
 from speech.streaming.conv import Conv1d
 from speech.streaming.frames import Frames
@@ -22,7 +23,7 @@ class FeedForward(nn.Module):
     def __init__(self, dim: int, hidden: int, *, bias: bool, dropout: float) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(dim)
-        self.up, self.down = nn.Linear(dim, hidden, bias=bias), nn.Linear(hidden, dim, bias=bias)
+        self.up, self.down = Linear(dim, hidden, bias=bias), Linear(hidden, dim, bias=bias)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -54,12 +55,12 @@ class Convolution(Sequential):
     def __init__(self, dim: int, left: int, right: int, *, norm: Norm, bias: bool, dropout: float) -> None:
         super().__init__(
             norm=nn.LayerNorm(dim),
-            gate=nn.Linear(dim, 2 * dim, bias=bias),
+            gate=Linear(dim, 2 * dim, bias=bias),
             glu=Pointwise(lambda x: glu(x, -1)),
             depthwise=Conv1d(dim, dim, left, right, groups=dim, bias=bias),
             inner_norm=nn.LayerNorm(dim) if norm == "layer_norm" else BatchNorm(dim),
             act=Pointwise(silu),
-            out=nn.Linear(dim, dim, bias=bias),
+            out=Linear(dim, dim, bias=bias),
             dropout=nn.Dropout(dropout),
         )
 

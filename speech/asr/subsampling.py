@@ -6,6 +6,7 @@ import torch
 from torch import nn
 from torch.nn.functional import relu
 
+from speech.kernels.linear import Linear
 from speech.streaming.conv import Conv2d
 from speech.streaming.frames import Frames
 from speech.streaming.module import Pointwise, Sequential, State, Streaming
@@ -48,7 +49,7 @@ class Subsampling(Sequential):
             )
             layers[f"conv{i}"] = conv
             if i:
-                layers[f"mix{i}"] = Pointwise(nn.Linear(channels, channels))
+                layers[f"mix{i}"] = Pointwise(Linear(channels, channels))
             layers[f"relu{i}"] = Pointwise(relu)
             bins, width = conv.out_bins, channels
-        super().__init__(**layers, flatten=Pointwise(Flatten()), out=Pointwise(nn.Linear(bins * channels, dim, bias=bias)))
+        super().__init__(**layers, flatten=Pointwise(Flatten()), out=Pointwise(Linear(bins * channels, dim, bias=bias)))

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from speech.kernels.linear import Linear
 from speech.streaming.frames import Frames, Place
-from speech.streaming.module import State, Streaming, shift
+from speech.streaming.module import Device, State, Streaming, shift
 
-HIDDEN = -1e4  # a masked score: its softmax weight is exactly zero beside any visible key, and an empty row stays finite
+HIDDEN = -1e4
+"""A masked score: its softmax weight is exactly zero beside any visible key, and a row without one stays finite."""
 
 Position = Literal["relative", "rotary", "none"]
 
@@ -51,12 +54,16 @@ class Attention(Streaming):
         if dim % heads:
             raise ValueError(f"expected dim to be a multiple of heads, got {dim} and {heads}")
         if chunk is not None and (right or left % chunk):
-            raise ValueError(f"expected right 0 and left a multiple of chunk {chunk}, got right {right} and left {left}")
+            raise ValueError(
+                f"expected right 0 and left a multiple of chunk {chunk}, got right {right} and left {left}"
+            )
         self.dim, self.heads, self.left, self.chunk = dim, heads, left, chunk
         self.look_ahead, self.sinks, self.position = right, sinks, position
         self.ring = left + right
-        self.qkv = nn.Linear(dim, 3 * dim, bias=bias)
-        self.out = nn.Linear(dim, dim, bias=bias)
+        self.past = left + (chunk - 1 if chunk else 0)  # the farthest distance that is seen, sinks aside
+        self.future = chunk - 1 if chunk else right
+        self.qkv = Linear(dim, 3 * dim, bias=bias)
+        self.out = Linear(dim, dim, bias=bias)
         self.dropout = nn.Dropout(dropout)
         if position == "relative":
             self.pos = nn.Linear(dim, dim, bias=False)
@@ -64,22 +71,24 @@ class Attention(Streaming):
             self.v = nn.Parameter(torch.zeros(heads, dim // heads))
         self._table: tuple[tuple, Tensor] | None = None  # folded positions: a constant of the weights, not of a stream
 
+    @property
+    def grain(self) -> int:
+        return self.chunk or 1
+
     def first(self, start: int) -> int:
-        if self.chunk is not None and start % self.chunk:
-            raise ValueError(f"expected a stream that begins on the chunk grid of {self.chunk} frames, got phase {start}")
-        return start - self.look_ahead
+        """With `chunk`: where the chunk that holds `start` begins, since its frames see one another."""
+        return start // self.chunk * self.chunk if self.chunk else start - self.look_ahead
 
     # whole signal
 
     def forward(self, frames: Frames) -> Frames:
         place = frames.place
-        q, k, v = (self._split(x) for x in self.qkv(frames.data).chunk(3, -1))
+        q, k, v = (self._split(x) for x in self.qkv(frames.zeroed()).chunk(3, -1))
         seen = place.memo(("seen", self.left, self.chunk, self.look_ahead, self.sinks), lambda: self._whole_mask(place))
         if self.position == "rotary":
             q, k = rotate(q, place.index), rotate(k, place.index)
         if self.position == "relative":
-            t = q.shape[2]
-            table = place.memo(("sinusoid", self.dim), lambda: sinusoid(t - 1, -t, self.dim, q.device).to(q.dtype))
+            table = place.memo(("table", self.dim, self.past, self.future), lambda: self._whole_table(q))
             bias = skew(self._distance_scores(q, self._split(self.pos(table)[None])))
             score = (q + self.u[:, None].to(q.dtype)) @ k.transpose(2, 3) + bias
         else:
@@ -88,13 +97,19 @@ class Attention(Streaming):
         weight = self.dropout(score.softmax(-1).to(v.dtype))
         return frames.like(self.out(self._merge(weight @ v)))
 
+    def _whole_table(self, q: Tensor) -> Tensor:
+        """The sinusoids of distances t - 1 .. -t, [2 * t, d]."""
+        t = q.shape[2]
+        distance = torch.arange(t - 1, -t - 1, -1, device=q.device)
+        return sinusoid(self.past, -self.future, self.dim, q.device).to(q.dtype)[self._column(distance)]
+
     def _whole_mask(self, place: Place) -> Tensor:
         i, j = place.index[:, :, None], place.index[:, None, :]
         return self._visible(i, j) & place.valid[:, None, :]
 
     # one chunk
 
-    def init_state(self, slots: int, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> State:
+    def init_state(self, slots: int, device: Device = None, dtype: torch.dtype | None = None) -> State:
         def cells(n: int) -> Tensor:
             return torch.zeros(slots, self.heads, n, self.dim // self.heads, device=device, dtype=dtype)
 
@@ -107,7 +122,11 @@ class Attention(Streaming):
 
     def step(self, frames: Frames, state: State, slots: Tensor) -> Frames:
         place, count = frames.place, frames.data.shape[1]
-        q, k, v = self.qkv(frames.data).chunk(3, -1)
+        if self.chunk and (place.phase % self.chunk or count % self.chunk):
+            raise ValueError(
+                f"expected whole chunks of {self.chunk} frames, got {count} frames from phase {place.phase}"
+            )
+        q, k, v = self.qkv(frames.zeroed()).chunk(3, -1)  # outside the stream may be anything: 0 * NaN is not 0
         out = self.moved(place, count)
         if self.look_ahead:
             q = shift(state["q"], slots, q)[:, :count]
@@ -116,15 +135,14 @@ class Attention(Streaming):
             q, k = rotate(q, out.index), rotate(k, place.index)
         key = (self.left, self.chunk, self.look_ahead, self.sinks)
         at, seen = place.memo(("keys", *key), lambda: self._chunk_mask(place, out))
-        kept = [(state["k"][slots], state["v"][slots])]
+        kept = [(state["k"].index_select(0, slots), state["v"].index_select(0, slots))]
         if self.sinks:
             kept.insert(0, (state["sink_k"][slots], state["sink_v"][slots]))
         keys = torch.cat([*(x[0] for x in kept), k], 2)
         values = torch.cat([*(x[1] for x in kept), v], 2)
         if self.position == "relative":
-            low, high = self.look_ahead + count - 1, self.ring + count  # the farthest future and past that can be seen
-            index = place.memo(("distance", *key), lambda: (high - out.index[:, :, None] + at[:, None, :]).clamp(0, low + high))
-            bias = self._distance_scores(q, self._folded(high, -low, q))
+            index = place.memo(("distance", *key), lambda: self._column(out.index[:, :, None] - at[:, None, :]))
+            bias = self._distance_scores(q, self._folded(q))
             bias = bias.gather(3, index[:, None].expand(-1, self.heads, -1, -1))
             score = (q + self.u[:, None]) @ keys.transpose(2, 3) + bias
         else:
@@ -172,15 +190,19 @@ class Attention(Streaming):
 
     def _distance_scores(self, q: Tensor, table: Tensor) -> Tensor:
         """(q + v) . r for every tabled distance. q: [b, h, t, e]; table: [1, h, n, e] -> [b, h, t, n]."""
-        return (q + self.v[:, None].to(q.dtype)) @ table.transpose(2, 3)
+        return torch.einsum("bhte,hne->bhtn", q + self.v[:, None].to(q.dtype), table[0])
 
-    def _folded(self, high: int, low: int, q: Tensor) -> Tensor:
-        """The projected table of distances high .. low, [1, h, n, e]; computed again only when the weights change."""
+    def _column(self, distance: Tensor) -> Tensor:
+        """The table's column of a distance. A sink that is farther away than the past counts as its far edge."""
+        return (self.past - distance).clamp(0, self.past + self.future)
+
+    def _folded(self, q: Tensor) -> Tensor:
+        """The projected table of distances, [1, h, n, e]; computed again only when the weights change."""
         weight = self.pos.weight
-        version = (high, low, weight.data_ptr(), -1 if weight.is_inference() else weight._version, q.dtype)
+        version = (weight.data_ptr(), -1 if weight.is_inference() else weight._version, q.dtype)
         if self._table is None or self._table[0] != version:
             with torch.inference_mode(False), torch.no_grad():
-                table = self.pos(sinusoid(high, low, self.dim, q.device).to(weight.dtype))
+                table = self.pos(sinusoid(self.past, -self.future, self.dim, q.device).to(weight.dtype))
                 self._table = (version, self._split(table[None]).to(q.dtype).contiguous())
         return self._table[1]
 
@@ -192,9 +214,12 @@ class Attention(Streaming):
 
 
 def sinusoid(high: int, low: int, dim: int, device: torch.device | str | None = None) -> Tensor:
-    """Sines and cosines of the distances high, high - 1, .. low: [high - low + 1, dim] (Vaswani et al. 2017, interleaved)."""
+    """Sines and cosines, interleaved, of the distances high, high - 1, .. low: [high - low + 1, dim].
+
+    Vaswani et al. 2017, section 3.5.
+    """
     distance = torch.arange(high, low - 1, -1, device=device, dtype=torch.float32)
-    rate = torch.exp(torch.arange(0, dim, 2, device=device, dtype=torch.float32) * (-torch.log(torch.tensor(1e4)).item() / dim))
+    rate = torch.exp(torch.arange(0, dim, 2, device=device, dtype=torch.float32) * (-math.log(1e4) / dim))
     angle = distance[:, None] * rate
     return torch.stack([angle.sin(), angle.cos()], -1).flatten(1)[:, :dim]
 
@@ -210,7 +235,7 @@ def skew(score: Tensor) -> Tensor:
 
 
 def rotate(x: Tensor, index: Tensor, base: float = 1e4) -> Tensor:
-    """Rotary position embedding, half-split pairs (Su et al. 2021, arXiv 2104.09864). x: [b, h, t, e]; index: [b, t]."""
+    """Rotary positions on half-split pairs (Su et al. 2021, arXiv 2104.09864). x: [b, h, t, e]; index: [b, t]."""
     half = x.shape[-1] // 2
     rate = base ** (-torch.arange(half, device=x.device, dtype=torch.float32) / half)
     angle = index[:, None, :, None].float() * rate

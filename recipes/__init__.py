@@ -1,0 +1,1 @@
+"""Data preparation and training, one folder a recipe; each has `run.main(overrides)`."""

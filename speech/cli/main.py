@@ -1,0 +1,74 @@
+"""`speech ...`: the command line. Thin over the API; no verb imports torch before it needs a model."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+from typer.exceptions import TyperException
+
+from speech.cli import listen, machine, models, project, transcribe
+from speech.errors import SpeechError
+
+
+class Verbs(TyperGroup):
+    """The group of all verbs. An error becomes one line on standard error and exit code 1, `--debug` shows where."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (typer.Exit, typer.Abort, TyperException, BrokenPipeError):
+            raise
+        except Exception as error:
+            if ctx.params.get("debug"):
+                raise
+            sentence = " ".join(str(error).split())
+            if not isinstance(error, SpeechError):
+                sentence = f"unexpected {type(error).__name__}: {sentence} (run `speech --debug ...` for the traceback)"
+            print(f"speech: {sentence}", file=sys.stderr)
+            raise typer.Exit(1) from error
+
+
+app = typer.Typer(
+    cls=Verbs,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(transcribe.transcribe)
+app.command()(listen.listen)
+app.add_typer(models.app, name="models")
+app.command()(machine.devices)
+app.command()(machine.doctor)
+app.command(context_settings=project.PASS_THROUGH)(project.train)
+app.command(context_settings=project.PASS_THROUGH)(project.bench)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(version("streaming-speech"))
+        raise typer.Exit
+
+
+@app.callback()
+def speech(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Streaming speech: words appear while you speak."""
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command line on `argv` (default: the process's own arguments); ends in `SystemExit`."""
+    app(args=argv, prog_name="speech")
+
+
+if __name__ == "__main__":
+    main()

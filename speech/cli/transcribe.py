@@ -1,0 +1,195 @@
+"""`speech transcribe`: recordings to text files, or to standard output."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from speech.cli import recogniser as options
+from speech.cli.batch import STANDARD_INPUT, Job, plan, write_whole
+from speech.cli.output import AsJson, emit, note
+from speech.errors import SpeechError
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from speech.asr.events import Transcript
+    from speech.asr.recogniser import Recogniser
+    from speech.audio.file import Pcm
+
+
+class Format(StrEnum):
+    """What a transcript can be written as."""
+
+    text = "text"
+    json = "json"
+    srt = "srt"
+    vtt = "vtt"
+
+    @property
+    def suffix(self) -> str:
+        """Of the file's name."""
+        return ".txt" if self is Format.text else f".{self}"
+
+
+def transcribe(
+    files: Annotated[list[str], typer.Argument(metavar="FILE...|-", help="Recordings, folders of them, or -.")],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="DIR", help="Write files here; what is there is not redone."),
+    ] = None,
+    forms: Annotated[
+        list[Format] | None, typer.Option("--format", "-f", help="May be given several times.", show_default="text")
+    ] = None,
+    model: options.Model = "asr",
+    look_ahead: options.LookAhead = None,
+    decoder: options.Decoder = None,
+    device: options.Device = None,
+    threads: options.Threads = None,
+    raw: options.Raw = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Redo what is there already.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Transcribe recordings. A bad one is reported at the end and does not stop the rest."""
+    chosen = list(dict.fromkeys(forms or [Format.text]))
+    jobs = plan([Path(file) for file in files], output, {form: form.suffix for form in chosen})
+    if output is None and len(chosen) > 1:
+        raise typer.BadParameter("several formats need a folder to write to: --output DIR", param_hint="--format")
+    if output is None and len(jobs) > 1 and not as_json and chosen != [Format.text]:
+        raise typer.BadParameter("several recordings need --output DIR or --json", param_hint="--format")
+    headerless = options.pcm(raw)
+    batch, todo = Batch(chosen, as_json, heading=len(jobs) > 1), []
+    for job in jobs:
+        if job.done and not overwrite:
+            batch.skip(job)
+        else:
+            todo.append(job)
+    if todo:
+        recogniser = options.load(model, look_ahead, decoder, device, threads)
+        try:
+            batch.run(todo, recogniser, decoder, headerless)
+        except KeyboardInterrupt:
+            batch.report()
+            note("stopped; what is written stays, and the same command goes on from there")
+            raise typer.Exit(130) from None
+    batch.report()
+    if batch.failed:
+        raise typer.Exit(1)
+
+
+@dataclass
+class Batch:
+    """A run over recordings: writes or prints each transcript, keeps count, and reports at the end."""
+
+    forms: list[Format]
+    as_json: bool
+    heading: bool
+    done: int = 0
+    skipped: int = 0
+    audio: float = 0.0
+    busy: float = 0.0
+    failed: list[str] = field(default_factory=list)
+
+    def run(self, jobs: list[Job], recogniser: Recogniser, decoder: str | None, pcm: Pcm | None) -> None:
+        """Transcribe all jobs under a progress bar on standard error, where that is a terminal."""
+        with _progress() as bar:
+            for number, job in enumerate(jobs, 1):
+                name = f"{number}/{len(jobs)} {job.source.name}"
+                task = bar.add_task(name, total=None if pcm else _seconds(job.source), factor="")
+                before, begin = self.busy, time.perf_counter()
+
+                def advance(seconds: float, task: Any = task, before: float = before, begin: float = begin) -> None:
+                    self.busy = before + time.perf_counter() - begin
+                    factor = self.busy / (self.audio + seconds) if self.audio + seconds else 0.0
+                    bar.update(task, completed=seconds, factor=f"real-time factor {factor:.3f}")
+
+                try:
+                    transcript = recogniser.transcribe(job.source, decoder=decoder, pcm=pcm, progress=advance)
+                    advance(transcript.duration)
+                    self.audio += transcript.duration
+                    self.keep(job, transcript)
+                except (SpeechError, OSError) as error:
+                    self.fail(job, error)
+                bar.remove_task(task)
+
+    def skip(self, job: Job) -> None:
+        """Count a job that an earlier run did."""
+        self.skipped += 1
+        if self.as_json:
+            emit({"file": str(job.source), "skipped": True, "outputs": _paths(job)})
+
+    def keep(self, job: Job, transcript: Transcript) -> None:
+        """Write or print one transcript."""
+        from speech.asr.formats import write
+
+        for form in self.forms:
+            if job.outputs:
+                write_whole(job.outputs[form], write(transcript, form))
+            elif not self.as_json:
+                heading = f"{job.source}:\n" if self.heading else ""
+                sys.stdout.write(heading + write(transcript, form))
+                sys.stdout.flush()
+        if self.as_json:
+            emit({"file": str(job.source), "outputs": _paths(job), **transcript.to_dict()})
+        self.done += 1
+
+    def fail(self, job: Job, error: Exception) -> None:
+        """Remember what is wrong with one recording."""
+        self.failed.append(str(error) if str(job.source) in str(error) else f"{job.source}: {error}")
+        if self.as_json:
+            emit({"file": str(job.source), "error": str(error)})
+
+    def report(self) -> None:
+        """One line a failure, then one line for all."""
+        for sentence in self.failed:
+            note(sentence)
+        parts = [f"{self.done} transcribed"]
+        parts += [f"{self.skipped} done before"] if self.skipped else []
+        parts += [f"{len(self.failed)} failed"] if self.failed else []
+        if self.audio:
+            parts.append(
+                f"{self.audio:.1f} s of audio in {self.busy:.1f} s, real-time factor {self.busy / self.audio:.3f}"
+            )
+        note(", ".join(parts))
+
+
+def _progress() -> Progress:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    shown = sys.stderr.isatty()
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f}%"),
+        TextColumn("{task.fields[factor]}"),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+        transient=True,
+        disable=not shown,
+        redirect_stdout=shown and sys.stdout.isatty(),  # else what goes to a pipe would be drawn on the terminal
+        redirect_stderr=shown,
+    )
+
+
+def _seconds(source: Path) -> float | None:
+    """Length of a recording by its header; None where there is no telling."""
+    from speech.audio.file import Reader
+
+    if source == STANDARD_INPUT or not source.is_file():
+        return None
+    try:
+        with Reader(source) as reader:
+            return reader.seconds
+    except SpeechError:
+        return None
+
+
+def _paths(job: Job) -> list[str]:
+    return [str(path) for path in job.outputs.values()]

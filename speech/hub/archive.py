@@ -1,0 +1,140 @@
+"""Reading files from strangers: tar archives member by member, pickles that may hold tensors only."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import re
+import tarfile
+import zlib
+from pathlib import Path, PurePosixPath
+from typing import IO, Self
+
+import torch
+from torch import Tensor
+
+from speech.errors import SpeechError
+
+MAX_MEMBERS = 1000
+MAX_BYTES = 32 << 30  # unpacked; ten times the largest public checkpoint of these families
+
+
+class Archive:
+    """A tar archive, plain or gzipped, whose names and sizes are checked before a byte of content is read.
+
+    Nothing is ever unpacked to disk. Members are known by their name without a leading `./`.
+
+    Raises:
+        SpeechError: not a tar archive, cut short, too large, or a member is a link, a device or climbs out.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self._tar = tarfile.open(path, "r:*")  # noqa: SIM115 (closed by __exit__)
+        except FileNotFoundError:
+            raise SpeechError(f"expected an archive, but {path} does not exist: check the path") from None
+        except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
+            raise self._broken(error) from error
+        try:
+            self._members = self._index()
+        except BaseException:
+            self._tar.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._tar.close()
+
+    @property
+    def names(self) -> list[str]:
+        """The names of all plain files inside."""
+        return list(self._members)
+
+    def open(self, name: str) -> IO[bytes]:
+        """One member as a seekable binary file."""
+        if name not in self._members:
+            raise SpeechError(f"expected {self.path} to hold {name}, it holds {', '.join(self.names) or 'nothing'}")
+        file = self._tar.extractfile(self._members[name])
+        assert file is not None  # only plain files are indexed
+        if isinstance(self._tar.fileobj, io.BufferedReader):
+            return file
+        return io.BytesIO(self._read(file, -1))  # a gzip stream seeks backwards only by starting over
+
+    def read(self, name: str, limit: int) -> bytes:
+        """The content of a member of at most `limit` bytes."""
+        with self.open(name) as file:
+            data = self._read(file, limit + 1)
+        if len(data) > limit:
+            raise SpeechError(
+                f"expected {name} in {self.path} to be at most {limit} bytes, got more: refusing to read it"
+            )
+        return data
+
+    def _read(self, file: IO[bytes], count: int) -> bytes:
+        try:
+            return file.read(count)
+        except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
+            raise self._broken(error) from error
+
+    def _index(self) -> dict[str, tarfile.TarInfo]:
+        """Every plain file by its checked name. Headers are read one by one, so a bomb is refused before it unfolds."""
+        members: dict[str, tarfile.TarInfo] = {}
+        count = total = 0
+        try:
+            for member in self._tar:
+                count, total = count + 1, total + member.size
+                if count > MAX_MEMBERS or total > MAX_BYTES:
+                    raise SpeechError(
+                        f"expected {self.path} to hold at most {MAX_MEMBERS} files and {MAX_BYTES >> 30} GiB, "
+                        "it claims more: refusing to read it"
+                    )
+                name = self._checked(member)
+                if member.isfile():
+                    members[name] = member
+        except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
+            raise self._broken(error) from error
+        return members
+
+    def _checked(self, member: tarfile.TarInfo) -> str:
+        path = PurePosixPath(member.name)
+        if path.is_absolute() or ".." in path.parts or "\\" in member.name:
+            raise SpeechError(
+                f"expected names inside {self.path} to stay inside, got {member.name!r}: refusing to read it"
+            )
+        if member.issparse() or not (member.isfile() or member.isdir()):
+            raise SpeechError(
+                f"expected only plain files in {self.path}, {member.name!r} is a link, a device or full of holes: "
+                "refusing to read it"
+            )
+        return str(path)
+
+    def _broken(self, error: Exception) -> SpeechError:
+        reason = error.strerror if isinstance(error, OSError) else None
+        return SpeechError(
+            f"expected {self.path} to be a whole tar archive, it is not ({reason or 'cut short, or of another kind'}): "
+            "fetch it again"
+        )
+
+
+def read_tensors(file: IO[bytes], name: str) -> dict[str, Tensor]:
+    """The flat tensor dict of a `torch.save` file. Nothing in the file is executed.
+
+    Raises:
+        SpeechError: the pickle asks for anything but tensors, or the file is damaged.
+    """
+    try:
+        tree = torch.load(file, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        wanted = re.search(r"GLOBAL (\S+)", str(error))
+        what = f"asks to run {wanted[1]}" if wanted else "holds more than tensors or is damaged"
+        raise SpeechError(f"expected {name} to hold plain tensors, it {what}: refused, nothing was executed") from error
+    except Exception as error:  # a damaged pickle may fail in any way
+        raise SpeechError(
+            f"expected {name} to be a whole torch file, it is damaged or cut short: fetch it again"
+        ) from error
+    if not isinstance(tree, dict) or not all(isinstance(v, Tensor) and isinstance(k, str) for k, v in tree.items()):
+        raise SpeechError(f"expected {name} to map names to tensors, got something else: export the bare state dict")
+    return tree

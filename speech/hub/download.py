@@ -1,0 +1,87 @@
+"""Fetching checkpoints from the Hugging Face hub."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import huggingface_hub
+from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, HFValidationError, RepositoryNotFoundError
+
+from speech.config import cache_folder
+from speech.errors import SpeechError
+from speech.hub.checkpoint import CARD, CONFIG, TOKENIZERS, WEIGHTS, read_config, replacing
+from speech.hub.find import import_nemo
+
+
+def fetch(name: str, folder: Path) -> Path:
+    """Download the model `owner/name`, a `.nemo` file or our own layout, and make it the checkpoint `folder`.
+
+    A broken download is taken up where it stopped. The downloaded files go once the checkpoint is complete.
+
+    Raises:
+        SpeechError: the name is unknown, the hub is out of reach, or the files are not a model that can be read.
+    """
+    staging = cache_folder() / "downloads" / name.replace("/", "--")
+    try:
+        info = huggingface_hub.HfApi().model_info(name, timeout=30)
+        present = [file.rfilename for file in info.siblings or []]
+        wanted = select(name, present)
+        files = {
+            file: Path(huggingface_hub.hf_hub_download(name, file, revision=info.sha, local_dir=staging))
+            for file in wanted
+        }
+    except SpeechError:
+        raise
+    except Exception as error:  # the library's transport, and with it its error classes, differ between versions
+        raise _explained(name, error) from error
+    try:
+        if CONFIG in files:
+            read_config(staging)
+            with replacing(folder) as made:
+                for file, path in files.items():
+                    shutil.copyfile(path, made / file)
+        else:
+            card = files[CARD].read_text(encoding="utf-8", errors="replace") if CARD in files else None
+            import_nemo(files[wanted[0]], folder, card)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)  # a file that cannot be read is not taken up again either
+    return folder
+
+
+def select(name: str, present: Sequence[str]) -> list[str]:
+    """The files to fetch of those `present` in a repository, the weights first."""
+    card = [CARD] if CARD in present else []
+    tokenizer = [file for file in TOKENIZERS if file in present][:1]
+    if WEIGHTS in present and CONFIG in present and tokenizer:
+        return [WEIGHTS, CONFIG, *tokenizer, *card]
+    archives = [file for file in present if file.endswith(".nemo")]
+    if len(archives) > 1:
+        archives = [file for file in archives if file == f"{name.partition('/')[2]}.nemo"]
+    if len(archives) == 1:
+        return [*archives, *card]
+    raise SpeechError(
+        f"expected one .nemo file, or {WEIGHTS} with {CONFIG} and a tokenizer, in the hub repository {name}, "
+        f"it holds {', '.join(present[:8]) or 'nothing'}: name another model"
+    )
+
+
+def _explained(name: str, error: Exception) -> SpeechError:
+    if isinstance(error, GatedRepoError):
+        return SpeechError(
+            f"expected access to {name}, the hub asks for it: accept its terms there, then `hf auth login`"
+        )
+    if isinstance(error, (RepositoryNotFoundError, HFValidationError)):
+        return SpeechError(f"expected a folder or a public hub model called {name}, there is neither: check the name")
+    if isinstance(error, HfHubHTTPError):
+        return SpeechError(
+            f"expected the hub to serve {name}, it answered {error.response.status_code}: try again later"
+        )
+    if "Consistency check failed" in str(error):
+        return SpeechError(f"expected the whole of {name} from the hub, a file came out too short: fetch it again")
+    reason = " ".join(str(error).split())[:200] or type(error).__name__
+    return SpeechError(
+        f"expected {name} in the cache or the hub within reach, neither holds ({reason}): "
+        "check the network, or fetch the model elsewhere and name its file"
+    )

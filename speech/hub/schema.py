@@ -1,0 +1,67 @@
+"""Frozen configuration dataclasses as plain YAML data, and back with every key and type checked."""
+
+from __future__ import annotations
+
+import dataclasses
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from speech.errors import SpeechError
+
+
+def to_tree(value: Any) -> Any:
+    """Nested dataclasses and tuples as nested dicts and lists, which YAML can hold."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: to_tree(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, tuple):
+        return [to_tree(item) for item in value]
+    return value
+
+
+def from_tree(kind: Any, tree: Any, at: str) -> Any:
+    """A value of the annotated type `kind` from plain data; `at` is its dotted name for messages.
+
+    Knows dataclasses, `X | None`, `Literal`, tuples, and plain scalars. An int is taken where a float is expected.
+
+    Raises:
+        SpeechError: a key is unknown or missing, or a value has another type.
+    """
+    origin, args = get_origin(kind), get_args(kind)
+    if dataclasses.is_dataclass(kind):
+        return _dataclass(kind, tree, at)
+    if origin in (Union, UnionType):
+        if tree is None and NoneType in args:
+            return None
+        (inner,) = (arg for arg in args if arg is not NoneType)
+        return from_tree(inner, tree, at)
+    if origin is Literal and isinstance(tree, str | int | bool) and tree in args:
+        return tree
+    if origin is tuple and isinstance(tree, list):
+        kinds = args[:1] * len(tree) if args[-1] is Ellipsis else args
+        if len(kinds) == len(tree):
+            return tuple(from_tree(k, item, f"{at}[{i}]") for i, (k, item) in enumerate(zip(kinds, tree, strict=True)))
+    if kind is float and type(tree) is int:
+        return float(tree)
+    if type(tree) is kind:
+        return tree
+    raise SpeechError(f"expected {at} to be {_named(kind)}, got {tree!r}: correct this value")
+
+
+def _dataclass(kind: Any, tree: Any, at: str) -> Any:
+    if not isinstance(tree, dict):
+        raise SpeechError(f"expected {at} to be a mapping with the fields of {kind.__name__}, got {tree!r}")
+    names = [f.name for f in dataclasses.fields(kind)]
+    unknown = [str(key) for key in tree if key not in names]
+    missing = [name for name in names if name not in tree]
+    if unknown:
+        raise SpeechError(
+            f"expected in {at} only the keys {', '.join(names)}, got also {', '.join(unknown)}: remove them"
+        )
+    if missing:
+        raise SpeechError(f"expected in {at} the keys {', '.join(names)}, but {', '.join(missing)} is missing: add it")
+    hints = get_type_hints(kind)
+    return kind(**{name: from_tree(hints[name], tree[name], f"{at}.{name}") for name in names})
+
+
+def _named(kind: Any) -> str:
+    return kind.__name__ if isinstance(kind, type) and not get_args(kind) else str(kind).removeprefix("typing.")

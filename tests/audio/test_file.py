@@ -1,0 +1,231 @@
+"""Reading what libsndfile reads, raw samples and pipes; and one clear sentence for all that cannot be read."""
+
+from __future__ import annotations
+
+import os
+import resource
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from speech.audio.file import Pcm, Reader, blocks, read, write_wav
+from speech.audio.resample import resample
+from speech.errors import SpeechError
+
+RATE = 16000
+TONE = (0.4 * np.sin(2 * np.pi * 220 * np.arange(RATE) / RATE)).astype(np.float32)
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def wav(rate: int = RATE, channels: int = 1, data: bytes = b"", size: int | None = None) -> bytes:
+    """A 16-bit WAV file; size: the length that its header states, if not the true one."""
+    size = len(data) if size is None else size
+    form = struct.pack("<IHHIIHH", 16, 1, channels, rate, rate * channels * 2, channels * 2, 16)
+    whole = struct.pack("<I", min(36 + size, 0xFFFFFFFF))
+    return b"RIFF" + whole + b"WAVEfmt " + form + b"data" + struct.pack("<I", size) + data
+
+
+def pcm16(x: np.ndarray) -> bytes:
+    return (x * 32767).astype("<i2").tobytes()
+
+
+def piped(data: bytes, call: str) -> str:
+    """What `print(call)` says in another process whose standard input is a pipe that brings `data`."""
+    answer = f"try: print({call})\nexcept ValueError as error: print(type(error).__name__, error)"
+    code = f"import numpy as np\nfrom speech.audio.file import *\n{answer}"
+    done = subprocess.run([sys.executable, "-c", code], input=data, capture_output=True, cwd=ROOT, timeout=60)
+    return done.stdout.decode() + done.stderr.decode()
+
+
+# what is read
+
+
+@pytest.mark.parametrize(
+    ("suffix", "options", "tolerance"),
+    [
+        ("wav", {}, 1e-4),
+        ("wav", {"subtype": "FLOAT"}, 0),
+        ("wav", {"subtype": "DOUBLE"}, 1e-7),
+        ("wav", {"subtype": "PCM_24"}, 1e-6),
+        ("wav", {"subtype": "PCM_U8"}, 1e-2),
+        ("flac", {}, 1e-4),
+        ("aiff", {}, 1e-4),
+        ("ogg", {}, 0.05),
+        ("opus", {"format": "OGG", "subtype": "OPUS"}, 0.05),
+        ("mp3", {}, 0.05),
+    ],
+)
+def test_formats(tmp_path: Path, suffix: str, options: dict, tolerance: float) -> None:
+    path = tmp_path / f"tone.{suffix}"
+    soundfile.write(path, TONE, RATE, **options)
+    audio = read(path)
+    assert audio.sample_rate == RATE
+    assert audio.samples.dtype == np.float32
+    assert audio.seconds == pytest.approx(1.0, abs=0.1)
+    np.testing.assert_allclose(audio.samples[2000:14000], TONE[2000:14000], atol=tolerance)
+
+
+def test_channels_are_averaged(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).uniform(-1, 1, (500, 8)).astype(np.float32)
+    soundfile.write(tmp_path / "eight.wav", x, RATE, subtype="FLOAT")
+    np.testing.assert_allclose(read(tmp_path / "eight.wav").samples, x.mean(1), atol=1e-6)
+
+
+def test_any_rate_and_any_block_size_give_the_same_samples(tmp_path: Path) -> None:
+    x = np.random.default_rng(1).uniform(-1, 1, 44100).astype(np.float32)
+    soundfile.write(tmp_path / "x.wav", x, 44100, subtype="FLOAT")
+    expected = resample(x, 44100, RATE)
+    np.testing.assert_array_equal(read(tmp_path / "x.wav", RATE).samples, expected)
+    for seconds in (0.013, 0.25, 60.0):
+        np.testing.assert_array_equal(np.concatenate(list(blocks(tmp_path / "x.wav", RATE, seconds))), expected)
+
+
+def test_one_sample_and_silence_are_sound(tmp_path: Path) -> None:
+    write_wav(tmp_path / "one.wav", np.array([0.5]), RATE)
+    assert read(tmp_path / "one.wav").samples == pytest.approx([0.5], abs=1e-4)
+    assert len(read(tmp_path / "one.wav", 8000).samples) <= 1
+    write_wav(tmp_path / "silent.wav", np.zeros(100), RATE)
+    assert not read(tmp_path / "silent.wav").samples.any()
+
+
+def test_length_is_known_before_reading(tmp_path: Path) -> None:
+    write_wav(tmp_path / "x.wav", TONE, RATE)
+    with Reader(tmp_path / "x.wav") as reader:
+        assert reader.seconds == 1.0
+        assert [len(block) for block in reader.blocks(0.3)] == [4800, 4800, 4800, 1600]
+
+
+def test_long_files_take_constant_memory(tmp_path: Path) -> None:
+    with soundfile.SoundFile(tmp_path / "long.flac", "w", 48000, 2) as file:
+        for _ in range(10):
+            file.write(np.zeros((48000 * 30, 2), np.float32))
+    list(blocks(tmp_path / "long.flac", RATE))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert sum(map(len, blocks(tmp_path / "long.flac", RATE))) == 300 * RATE
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 10_000  # KiB; the whole is 58 MB a channel
+
+
+def test_written_samples_come_back_and_are_clipped(tmp_path: Path) -> None:
+    write_wav(tmp_path / "f.wav", 3 * TONE, RATE, "f32")
+    np.testing.assert_array_equal(read(tmp_path / "f.wav").samples, 3 * TONE)
+    write_wav(tmp_path / "s.wav", 3 * TONE, RATE)
+    np.testing.assert_allclose(read(tmp_path / "s.wav").samples, (3 * TONE).clip(-1, 1), atol=1e-4)
+
+
+# standard input
+
+
+def test_raw_samples(tmp_path: Path) -> None:
+    count = "np.abs(a := read('-', pcm=Pcm({})).samples).max().round(2), len(a)"
+    assert piped(pcm16(TONE), count.format("16000")) == "0.4 16000\n"
+    assert piped(TONE.tobytes(), count.format("16000, 'f32le'")) == "0.4 16000\n"
+    assert piped(pcm16(TONE) + b"\1", count.format("16000, channels=2")) == "0.4 8000\n"  # and half a sample
+    assert "standard input, which holds no samples" in piped(b"", "read('-', pcm=Pcm(16000))")
+    (tmp_path / "x.pcm").write_bytes(pcm16(TONE))
+    assert len(read(tmp_path / "x.pcm", pcm=Pcm(RATE)).samples) == RATE
+
+
+@pytest.mark.parametrize("size", [None, 0xFFFFFFFF, 0x7FFFFFFF, 10 * RATE])
+def test_wav_through_a_pipe(size: int | None) -> None:
+    data = wav(data=pcm16(TONE), size=size)
+    assert piped(data, "sum(map(len, blocks('-', 16000, 0.1)))") == "16000\n"
+
+
+def test_what_cannot_come_through_a_pipe_is_said(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "x.flac", TONE, RATE)
+    for data in ((tmp_path / "x.flac").read_bytes(), b"no sound at all", b""):
+        said = piped(data, "read('-')")
+        assert said.startswith("SpeechError expected a sound file")
+        assert "pass the file by its name" in said
+        assert said.count("\n") == 1
+
+
+# bad files: one sentence, what came and what to do
+
+
+def save(path: Path, data: bytes) -> Path:
+    path.write_bytes(data)
+    return path
+
+
+BAD = {
+    "missing": (lambda d: d / "none.wav", "none.wav': No such file"),
+    "folder": (lambda d: d, "the folder"),
+    "empty": (lambda d: save(d / "x.wav", b""), r"empty \(0 bytes\)"),
+    "no samples": (lambda d: save(d / "x.wav", wav()), "holds no samples"),
+    "text": (lambda d: save(d / "x.wav", b"Dear diary, today I recorded nothing.\n" * 9), "cannot be decoded"),
+    "half a header": (lambda d: save(d / "x.wav", wav(data=pcm16(TONE))[:22]), "cannot be decoded"),
+    "0 Hz": (lambda d: save(d / "x.wav", wav(rate=0, data=pcm16(TONE))), "no usable sample rate"),
+    "0 channels": (lambda d: save(d / "x.wav", wav(channels=0, data=pcm16(TONE))), "[Cc]hannel"),
+    "headerless": (lambda d: save(d / "x.raw", pcm16(TONE)), "how raw samples are to be read"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_files(tmp_path: Path, name: str) -> None:
+    make, message = BAD[name]
+    path = make(tmp_path)
+    with pytest.raises(SpeechError, match=message) as caught:
+        read(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(SpeechError, match=message):
+        list(blocks(path, RATE))
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_file_that_may_not_be_read(tmp_path: Path) -> None:
+    path = save(tmp_path / "x.wav", wav(data=pcm16(TONE)))
+    path.chmod(0)
+    with pytest.raises(SpeechError, match="Permission denied"):
+        read(path)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_samples_that_are_no_numbers(tmp_path: Path, value: float) -> None:
+    x = TONE.copy()
+    x[8000:] = value
+    soundfile.write(tmp_path / "x.wav", x, RATE, subtype="FLOAT")
+    got = []
+    with pytest.raises(SpeechError, match=r"NaN or infinity in '.*x\.wav' at 0\.500 s"):
+        got.extend(blocks(tmp_path / "x.wav", RATE, 0.2))
+    assert len(np.concatenate(got)) == 6400  # what came before is not lost
+    with pytest.raises(SpeechError, match="NaN or infinity"):
+        write_wav(tmp_path / "y.wav", x, RATE)
+    assert not (tmp_path / "y.wav").exists()
+
+
+def test_of_a_wav_that_was_cut_short_the_rest_is_read(tmp_path: Path) -> None:
+    data = wav(data=pcm16(TONE))
+    path = save(tmp_path / "x.wav", data[: 44 + RATE + 1])
+    np.testing.assert_allclose(read(path).samples, TONE[: RATE // 2], atol=1e-4)
+
+
+def test_a_flac_that_was_cut_short_says_where(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, 5 * RATE)
+    soundfile.write(tmp_path / "whole.flac", noise, RATE)
+    whole = (tmp_path / "whole.flac").read_bytes()
+    path, got = save(tmp_path / "x.flac", whole[: len(whole) // 2]), []
+    with pytest.raises(SpeechError, match=r"beyond 2\.\d\d s: it was cut short"):
+        got.extend(blocks(path, RATE, 0.1))
+    assert len(np.concatenate(got)) > 2 * RATE
+
+
+def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
+    with pytest.raises(SpeechError, match="No such file or directory: choose another place"):
+        write_wav(tmp_path / "none" / "x.wav", TONE, RATE)
+    with pytest.raises(SpeechError, match=r"shape \[16000, 1\]"):
+        write_wav(tmp_path / "x.wav", TONE[:, None], RATE)
+
+
+@pytest.mark.parametrize(
+    "options", [{"sample_rate": 0}, {"sample_rate": RATE, "channels": 0}, {"sample_rate": RATE, "encoding": "u8"}]
+)
+def test_raw_samples_that_cannot_be(options: dict) -> None:
+    with pytest.raises(SpeechError):
+        Pcm(**options)

@@ -1,0 +1,66 @@
+"""Which recordings a batch holds, where their outputs go, and what counts as done."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from speech.cli.batch import STANDARD_INPUT, Job, plan, write_whole
+from speech.errors import SpeechError
+
+SUFFIXES = {"text": ".txt", "srt": ".srt"}
+
+
+def touch(*paths: Path) -> None:
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x")
+
+
+def test_folders_are_searched_and_their_tree_is_kept(tmp_path: Path) -> None:
+    audio, out = tmp_path / "audio", tmp_path / "out"
+    touch(audio / "b.FLAC", audio / "deep/er/a.v2.wav", audio / "notes.txt")
+    jobs = plan([audio], out, SUFFIXES)
+    assert [job.source for job in jobs] == [audio / "b.FLAC", audio / "deep/er/a.v2.wav"]
+    assert jobs[1].outputs == {"text": out / "deep/er/a.v2.txt", "srt": out / "deep/er/a.v2.srt"}
+
+
+def test_a_named_file_is_taken_as_it_is_and_once(tmp_path: Path) -> None:
+    touch(tmp_path / "call.raw")
+    jobs = plan([tmp_path / "call.raw", STANDARD_INPUT, tmp_path / "call.raw"], None, SUFFIXES)
+    assert jobs == [Job(tmp_path / "call.raw"), Job(STANDARD_INPUT)]
+
+
+def test_shared_outputs_and_empty_folders_are_refused(tmp_path: Path) -> None:
+    touch(tmp_path / "a.wav", tmp_path / "a.mp3")
+    with pytest.raises(SpeechError, match=r"names of their own"):
+        plan([tmp_path], tmp_path / "out", SUFFIXES)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(SpeechError, match="found none"):
+        plan([tmp_path / "empty"], None, SUFFIXES)
+
+
+def test_done_means_every_output_is_there_and_newer(tmp_path: Path) -> None:
+    source = tmp_path / "a.wav"
+    touch(source)
+    (job,) = plan([source], tmp_path / "out", SUFFIXES)
+    write_whole(job.outputs["text"], "a\n")
+    assert not job.done
+    write_whole(job.outputs["srt"], "")
+    assert job.done
+    os.utime(source, (source.stat().st_atime, source.stat().st_mtime + 60))
+    assert not job.done
+    assert not Job(source).done
+
+
+def test_a_failed_write_leaves_what_was_there(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    write_whole(path, "first\n")
+    with pytest.raises(UnicodeEncodeError):
+        write_whole(path, "second \ud800\n")
+    assert path.read_text() == "first\n"
+    touch(tmp_path / "file")
+    with pytest.raises(SpeechError, match="--output"):
+        write_whole(tmp_path / "file" / "a.txt", "x")

@@ -1,0 +1,116 @@
+"""`speech transcribe` from the outside: formats, folders, resuming, standard input, recordings that are no good."""
+
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from typer.testing import CliRunner
+
+import speech
+from speech.cli.main import app
+from tests.asr.small import noise
+from tests.cli.conftest import Run, silence
+
+
+def make_good(folder: Path) -> list[Path]:
+    """Recordings that are odd but fine."""
+    folder.mkdir()
+    (folder / "deep").mkdir()
+    sounds = {
+        "plain.wav": (noise(1.5), 16000),
+        "deep/narrow.flac": (noise(1.0, 1, 8000), 8000),
+        "eight.wav": (np.stack([noise(0.5, k) for k in range(8)], 1), 16000),
+        "one.wav": (silence(0.01)[:1], 16000),
+        "silent.ogg": (silence(0.6, 2, 48000), 48000),
+    }
+    for name, (samples, rate) in sounds.items():
+        soundfile.write(folder / name, samples, rate)
+    return [folder / name for name in sounds]
+
+
+def make_bad(folder: Path) -> list[Path]:
+    """Recordings that cannot be transcribed, each for a reason of its own."""
+    folder.mkdir()
+    soundfile.write(folder / "whole.wav", noise(0.2), 16000, subtype="FLOAT")
+    whole = (folder / "whole.wav").read_bytes()
+    (folder / "whole.wav").unlink()
+    rate = whole.index(b"fmt ") + 12
+    files = {
+        "empty.wav": b"",
+        "text.wav": b"These words are no sound.\n",
+        "header.wav": whole[: whole.index(b"data") + 4] + b"\0\0\0\0",
+        "cut.wav": whole[:20],
+        "0hz.wav": whole[:rate] + bytes(4) + whole[rate + 4 :],
+        "nan.wav": whole[:-4] + struct.pack("<f", float("nan")),
+    }
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+    return [folder / name for name in files]
+
+
+def test_a_batch_goes_on_past_bad_recordings_and_resumes(
+    cli: Run, tiny: Path, recogniser: speech.Recogniser, tmp_path: Path
+) -> None:
+    good, bad, out = make_good(tmp_path / "good"), make_bad(tmp_path / "bad"), tmp_path / "out"
+    formats = [f"--format={name}" for name in ("text", "json", "srt", "vtt")]
+    command = ("transcribe", tmp_path / "good", "--model", tiny, "--output", out, *formats)
+
+    first = cli(*command, tmp_path / "bad", "missing.wav")
+    assert first.returncode == 1
+    assert first.stdout == ""
+    for path in [*bad, Path("missing.wav")]:
+        lines = [line for line in first.stderr.splitlines() if path.name in line]
+        assert len(lines) == 1, first.stderr
+        assert lines[0].startswith("speech: expected ")
+    assert "5 transcribed, 7 failed" in first.stderr.splitlines()[-1]
+
+    for path in good:
+        base = out / path.relative_to(tmp_path / "good")
+        expected = recogniser.transcribe(path)
+        told = json.loads(base.with_suffix(".json").read_text())
+        assert told == json.loads(json.dumps(expected.to_dict()))
+        assert base.with_suffix(".txt").read_text().split() == expected.text.split()
+        assert base.with_suffix(".vtt").read_text().startswith("WEBVTT\n")
+        assert base.with_suffix(".srt").exists()
+    assert (out / "plain.txt").read_text().strip()
+    assert (out / "plain.srt").read_text().startswith("1\n00:00:0")
+    assert len([path for path in out.rglob("*") if path.is_file()]) == 4 * len(good)
+
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*.*")}
+    (out / "deep/narrow.srt").unlink()
+    second = cli(*command, "--json")
+    assert second.returncode == 0
+    told = {Path(line["file"]).name: line for line in map(json.loads, second.stdout.splitlines())}
+    assert {name for name, line in told.items() if not line.get("skipped")} == {"narrow.flac"}
+    assert "1 transcribed, 4 done before" in second.stderr
+    assert before.keys() == {*out.rglob("*.*")}
+    assert all(path.stat().st_mtime_ns == then for path, then in before.items() if path.stem != "narrow")
+
+
+def test_json_lines_tell_of_good_and_bad(tiny: Path, recording: Path, recogniser: speech.Recogniser) -> None:
+    args = ["transcribe", recording, "missing.wav", "--json", "--model", tiny, "--look-ahead", 0, "--decoder", "ctc"]
+    done = CliRunner().invoke(app, [str(arg) for arg in args])
+    assert done.exit_code == 1
+    good, bad = map(json.loads, done.stdout.splitlines())
+    expected = recogniser.transcribe(recording, look_ahead=0, decoder="ctc")
+    assert (good["file"], good["text"], good["duration"]) == (str(recording), expected.text, 1.5)
+    assert "No such file" in bad["error"]
+
+
+def test_a_recording_on_standard_input(cli: Run, tiny: Path, recording: Path, recogniser: speech.Recogniser) -> None:
+    done = cli("transcribe", "-", "--model", tiny, stdin=recording.read_bytes())
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == recogniser.transcribe(recording).text.split()
+
+
+def test_samples_on_standard_input_that_stop_within_one(
+    tiny: Path, recording: Path, recogniser: speech.Recogniser
+) -> None:
+    samples = soundfile.read(recording, dtype="int16")[0].tobytes() + b"\1"
+    done = CliRunner().invoke(app, ["transcribe", "-", "--model", str(tiny), "--raw", "16000"], input=samples)
+    assert done.exit_code == 0, done.stderr
+    assert done.stdout.split() == recogniser.transcribe(recording).text.split()
