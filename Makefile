@@ -47,7 +47,7 @@ clean:
 
 .venv/installed-demo: pyproject.toml constraints.txt .venv/installed-torch
 	@echo "setup: installing the project and what it needs"
-	@$(PIP) install --constraint constraints.txt --editable .
+	@$(PIP) install --constraint constraints.txt --editable ".[live]"
 	@touch $@
 
 .venv/installed-dev: pyproject.toml constraints.txt .venv/installed-torch

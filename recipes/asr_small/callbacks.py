@@ -50,6 +50,7 @@ class Progress(Callback):
             trainer.should_stop = True
 
     def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
+        self.mark = (time.monotonic(), pl_module.audio_hours)
         metrics = trainer.callback_metrics.items()
         self._write(trainer, pl_module, {n: round(float(v), 4) for n, v in metrics if n.startswith("val_")})
 

@@ -39,7 +39,7 @@ def _read_manifest(folder: Path) -> Iterator[MonoCut]:
                 row = json.loads(line)
                 rate = int(row.get("sample_rate") or 16000)
                 yield _cut(row["id"], folder / row["audio"], rate, row["duration"], row.get("text"), row.get("speaker"))
-            except (ValueError, KeyError, TypeError) as error:
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
                 raise SpeechError(
                     f"expected id, audio and duration in line {number} of {manifest}: {error!r}"
                 ) from error

@@ -91,7 +91,7 @@ class Losses(LightningModule):
         said = [self.to_text([token.id for token in row]) for row in CTCGreedy(self.model.ctc).decode(frames)]
         meant = [self.to_text(row[:n].tolist()) for row, n in zip(batch.tokens, batch.token_lengths, strict=True)]
         size = int(batch.token_lengths.sum())
-        self.log_dict({"val_loss": loss, "val_wer": float(jiwer.wer(meant, said))}, batch_size=size)
+        self.log_dict({"val_loss": loss, "val_wer": float(jiwer.wer(meant, said))}, batch_size=size, sync_dist=True)
 
     def configure_optimizers(self) -> dict[str, Any]:
         trained = [p for p in self.parameters() if p.requires_grad]

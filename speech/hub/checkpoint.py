@@ -79,7 +79,7 @@ def load_folder(folder: str | Path, device: torch.device | str = "cpu", dtype: t
     family, config = read_config(folder)
     try:
         tensors = load_file(_existing(folder / WEIGHTS), device=str(device))
-    except SafetensorError as error:
+    except (SafetensorError, OSError) as error:
         raise SpeechError(
             f"expected {folder / WEIGHTS} to be whole, it is damaged or cut short: fetch it again"
         ) from error
@@ -98,10 +98,9 @@ def read_config(folder: Path) -> tuple[str, Any]:
         tree = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise SpeechError(f"expected {path} to be plain YAML, it is not: {' '.join(str(error).split())}") from error
-    if not isinstance(tree, dict) or tree.get("family") not in FAMILIES:
-        got = tree.get("family") if isinstance(tree, dict) else type(tree).__name__
-        raise SpeechError(f"expected {path} to name a family of {', '.join(FAMILIES)}, got {got!r}")
-    family = tree.pop("family")
+    family = tree.pop("family", None) if isinstance(tree, dict) else None
+    if not isinstance(family, str) or family not in FAMILIES:
+        raise SpeechError(f"expected {path} to name a family of {', '.join(FAMILIES)}, got {family!r}")
     return family, from_tree(FAMILIES[family][0], tree, str(path))
 
 
@@ -124,13 +123,18 @@ def build(kind: type[nn.Module], config: Any, tensors: dict[str, Tensor], source
             model = kind(config)
     except (ValueError, RuntimeError, TypeError, ArithmeticError, LookupError) as error:
         raise SpeechError(f"expected a configuration that can be built in {source}, it cannot: {error}") from error
-    wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    wanted = model.state_dict()
     faults = [f"{name} is missing" for name in wanted if name not in tensors]
     faults += [f"{name} is not known" for name in tensors if name not in wanted]
     faults += [
-        f"{name} has shape {list(tensors[name].shape)} instead of {list(shape)}"
-        for name, shape in wanted.items()
-        if name in tensors and tuple(tensors[name].shape) != shape
+        f"{name} has shape {list(tensors[name].shape)} instead of {list(tensor.shape)}"
+        for name, tensor in wanted.items()
+        if name in tensors and tensors[name].shape != tensor.shape
+    ]
+    faults += [
+        f"{name} holds {tensors[name].dtype} instead of {tensor.dtype}"
+        for name, tensor in wanted.items()
+        if name in tensors and tensors[name].is_floating_point() != tensor.is_floating_point()
     ]
     if faults:
         more = f", and {len(faults) - 3} more" if len(faults) > 3 else ""
@@ -171,8 +175,8 @@ def replacing(folder: Path) -> Iterator[Path]:
                 old.rename(folder)
             raise
         shutil.rmtree(old, ignore_errors=True)
-    except OSError as error:
-        raise SpeechError(f"expected to write the checkpoint {folder}, it failed: {error.strerror or error}") from error
+    except (OSError, SafetensorError) as error:
+        raise SpeechError(f"expected to write the checkpoint {folder}, it failed: {error}") from error
     finally:
         shutil.rmtree(made, ignore_errors=True)
 

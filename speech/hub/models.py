@@ -48,7 +48,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Info:
-    """What is known of one model. look_aheads: milliseconds, the default first; size: bytes on disk."""
+    """What is known of one model. look_aheads (milliseconds), heads: the default first; size: bytes on disk."""
 
     name: str
     path: str
@@ -68,7 +68,9 @@ class Info:
 
 def list_models() -> list[Entry]:
     """Bundled models, cached ones, and well-known ones of the hub. Reads folders only."""
-    entries = [_entry(name, "bundled", BUNDLED / name) for name in BUNDLED_NAMES if (BUNDLED / name).is_dir()]
+    entries = [
+        _entry(name, "bundled", BUNDLED / name) for name in BUNDLED_NAMES if (BUNDLED / name / "config.yaml").is_file()
+    ]
     fetched = {path.name.replace("--", "/", 1): path for path in _folders(hub_cache())}
     entries += [_entry(name, "hub", path) for name, path in fetched.items()]
     entries += [_entry(str(path), "imported", path) for path in _folders(import_cache())]
@@ -106,7 +108,7 @@ def info(name: str | Path) -> Info:
         parameters=parameters,
         sample_rate=config.mel.sample_rate,
         look_aheads=tuple(round(ahead * depth * frame) for _, ahead in config.encoder.contexts),
-        heads=("ctc",) * config.ctc + ("rnnt",) * (config.prediction is not None),
+        heads=("rnnt",) * (config.prediction is not None) + ("ctc",) * config.ctc,
         vocabulary=config.vocabulary,
         licence=licence,
         summary=summary,

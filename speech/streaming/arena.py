@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import struct
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from math import prod
 
 import numpy as np
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 
 from speech.errors import SpeechError
-from speech.streaming.module import State, Streaming
+from speech.streaming.module import Device, State, Streaming
 
 ALIGNMENT = 64  # bytes: a cache line, and more than any vector load asks
 MAGIC, VERSION = b"SPSL", 1
@@ -36,15 +37,14 @@ class Arena:
         self,
         spec: Streaming | State,
         slots: int,
-        device: torch.device | str | None = None,
+        device: Device = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         if slots < 1:
             raise SpeechError(f"expected at least one slot, got {slots}")
         if isinstance(spec, Streaming):
-            first = next(spec.parameters(), None)
-            device = device or (first.device if first is not None else None)
-            dtype = dtype or (first.dtype if first is not None else None)
+            home = home_of(spec)
+            device, dtype = device or home[0], dtype or home[1]
             spec = spec.init_state(1, "meta", dtype)
         layout, size = [], 0
         for path, leaf in _leaves(spec):
@@ -111,6 +111,12 @@ class Arena:
         if len(data) - HEADER.size != size:
             raise SpeechError(f"expected {size} bytes of saved state, got {len(data) - HEADER.size}: it was cut short")
         self.buffer[slot] = torch.tensor(np.frombuffer(data, np.uint8, offset=HEADER.size))
+
+
+def home_of(module: Streaming) -> tuple[torch.device, torch.dtype]:
+    """Device and dtype of a module's weights (or constants), where its state belongs."""
+    first = next(chain(module.parameters(), module.buffers()), torch.zeros(()))
+    return first.device, first.dtype
 
 
 def _leaves(tree: State, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Tensor]]:

@@ -213,7 +213,7 @@ class Attention(Streaming):
         return x.transpose(1, 2).flatten(2)
 
 
-def sinusoid(high: int, low: int, dim: int, device: torch.device | str | None = None) -> Tensor:
+def sinusoid(high: int, low: int, dim: int, device: Device = None) -> Tensor:
     """Sines and cosines, interleaved, of the distances high, high - 1, .. low: [high - low + 1, dim].
 
     Vaswani et al. 2017, section 3.5.

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from speech.errors import SpeechError
-from speech.streaming.arena import Arena
+from speech.streaming.arena import Arena, home_of
 from speech.streaming.frames import OPEN, Frames, Place
-from speech.streaming.module import Streaming
+from speech.streaming.module import Device, Streaming
 from speech.streaming.timing import check, phase_for
 
 MAGIC, VERSION = b"SPDR", 1
@@ -32,14 +32,15 @@ class Driver:
         *,
         shape: tuple[int, ...] = (),
         phase: int | None = None,
-        device: torch.device | str | None = None,
+        device: Device = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        first = next(module.parameters(), torch.zeros(()))
+        home = home_of(module)
         self.module, self.chunk, self.shape = module, chunk, shape
-        self.device, self.dtype = torch.device(device or first.device), dtype or first.dtype
+        self.device, self.dtype = torch.device(device or home[0]), dtype or home[1]
         self.phase = phase_for(module) if phase is None else phase
         check(module, chunk, self.phase)
+        self._first, self._outputs = module.first(self.phase), chunk * module.up // module.down  # of a step
         self.arena = Arena(module, 1, self.device, self.dtype)
         self._slot = torch.zeros(1, dtype=torch.long, device=self.device)
         self._empty: Tensor | None = None
@@ -55,12 +56,8 @@ class Driver:
     @property
     def emitted(self) -> int:
         """Outputs of this stream that have been returned so far."""
-        ready = self.module.first(self.phase) + self._steps * self._outputs
+        ready = self._first + self._steps * self._outputs
         return max(min(ready, self.module.total(self.received)) if self._ended else ready, 0)
-
-    @property
-    def _outputs(self) -> int:
-        return self.chunk * self.module.up // self.module.down
 
     def push(self, x: Tensor) -> Tensor:
         """Take any number of frames [t, *shape]; returns the outputs that they complete, [t', ...], perhaps none.
@@ -70,7 +67,8 @@ class Driver:
         if self._ended:
             raise SpeechError("expected an open stream, but it was flushed: call reset() to begin another")
         if tuple(x.shape[1:]) != self.shape or not x.dim():
-            raise SpeechError(f"expected frames of shape [t, {', '.join(map(str, self.shape))}], got {list(x.shape)}")
+            expected = ", ".join(map(str, ("t", *self.shape)))
+            raise SpeechError(f"expected frames of shape [{expected}], got {list(x.shape)}")
         with torch.inference_mode():
             self._pending = torch.cat([self._pending, x.to(self.device, self.dtype)])
             self.received += len(x)
@@ -100,7 +98,7 @@ class Driver:
         place = Place(start, torch.tensor([stop], device=self.device), self.chunk, self.phase)
         y = self.module.step(Frames(self._pending[None, : self.chunk], place), self.arena.state, self._slot).data[0]
         self._pending = self._pending[self.chunk :]
-        first = self.module.first(self.phase) + self._steps * self._outputs
+        first = self._first + self._steps * self._outputs
         self._steps += 1
         return y[max(-first, 0) : max(self.module.total(stop) - first, 0)]
 

@@ -272,7 +272,7 @@ class Residual(Streaming):
 
 
 def shift(tail: Tensor, slots: Tensor, new: Tensor) -> Tensor:
-    """Append `new` [b, t, ...] to the kept tails [slots, n, ...] of `slots`, keep the last n; returns [b, n + t, ...]."""
+    """Append `new` [b, t, ...] to the kept tails [slots, n, ...] of `slots`; keep the last n; give [b, n + t, ...]."""
     n = tail.shape[1]
     seen = torch.cat([tail.index_select(0, slots), new.to(tail.dtype)], 1)
     tail[slots] = seen[:, seen.shape[1] - n :]

@@ -1,4 +1,4 @@
-"""Recurrent networks and a linear recurrence: parallel over whole signals where that is possible, frame by frame online."""
+"""Recurrent networks and a linear recurrence, frame by frame online."""
 
 from __future__ import annotations
 
@@ -49,14 +49,15 @@ class Recurrent(Streaming):
             x = torch.stack(outs, 1)
         return frames.like(x)
 
-    def _weights(self, layer: int) -> list[Tensor | None]:
-        return [
-            getattr(self.rnn, f"{name}_l{layer}", None) for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-        ]
+    def _weights(self, layer: int) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
+        """Input and recurrent weights, and their biases if there are any."""
+        rnn, name = self.rnn, f"l{layer}"
+        w_in, w_past = getattr(rnn, f"weight_ih_{name}"), getattr(rnn, f"weight_hh_{name}")
+        return w_in, w_past, getattr(rnn, f"bias_ih_{name}", None), getattr(rnn, f"bias_hh_{name}", None)
 
 
 class LSTM(Recurrent):
-    """Long short-term memory (Hochreiter and Schmidhuber 1997); weights as in `nn.LSTM`. x: [b, t, d] -> [b, t, hidden]."""
+    """Long short-term memory (Hochreiter, Schmidhuber 1997), weights as in `nn.LSTM`. [b, t, d] -> [b, t, hidden]."""
 
     names = ("h", "c")
 
@@ -71,7 +72,7 @@ class LSTM(Recurrent):
 
 
 class GRU(Recurrent):
-    """Gated recurrent unit (Cho et al. 2014, arXiv 1406.1078); weights as in `nn.GRU`. x: [b, t, d] -> [b, t, hidden]."""
+    """Gated recurrent unit (Cho et al. 2014), weights as in `nn.GRU`. [b, t, d] -> [b, t, hidden]."""
 
     names = ("h",)
 
@@ -88,8 +89,9 @@ class GRU(Recurrent):
 
 
 class LegendreMemory(Streaming):
-    """The linear memory of the Legendre memory unit (Voelker, Kajic and Eliasmith 2019). x: [b, t, d] -> [b, t, d * order].
+    """The linear memory of the Legendre memory unit (Voelker, Kajic and Eliasmith 2019).
 
+    x: [b, t, d] -> [b, t, d * order].
     Every channel's last `window` frames, as coefficients of the first `order` shifted Legendre polynomials:
     m[t] = A m[t - 1] + B x[t]. Nothing is learned. Whole signals are convolved with the impulse response A^k B by FFT
     (Chilkuri and Eliasmith 2021, arXiv 2102.11417), chunks step frame by frame.

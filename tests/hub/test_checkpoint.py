@@ -102,6 +102,10 @@ def _tensors(folder: Path, **changes: Tensor | None) -> None:
         ({"ctc__out__bias": None}, "ctc.out.bias is missing$"),
         ({"stranger": torch.zeros(1)}, "stranger is not known$"),
         ({"ctc__out__bias": torch.zeros(3)}, r"ctc.out.bias has shape \[3\] instead of \[41\]$"),
+        (
+            {"ctc__out__bias": torch.zeros(41, dtype=torch.int32)},
+            "ctc.out.bias holds torch.int32 instead of torch.float",
+        ),
         ({f"x{i}": torch.zeros(1) for i in range(5)}, "x0 is not known, x1 is not known, x2 is not known, and 2 more$"),
     ],
 )
@@ -114,7 +118,8 @@ def test_tensors_that_do_not_fit(folder: Path, changes: dict[str, Tensor | None]
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "name a family of fastconformer, got 'NoneType'"),
+        ("", "name a family of fastconformer, got None"),
+        ("family: [fastconformer]", r"got \['fastconformer'\]"),
         ("family: parrot", "got 'parrot'"),
         ("family: [fastconformer", "plain YAML"),
         ("family: !!python/object/apply:os.getcwd []", "plain YAML"),

@@ -1,0 +1,114 @@
+"""The whole recipe on a corpus made here: every stage, and a training that is killed and goes on."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+for package in ("lhotse", "lightning", "hydra", "jiwer"):
+    pytest.importorskip(package, reason="the training extra is not installed")
+
+import soundfile
+
+from recipes.asr_small.run import main
+from speech.errors import SpeechError
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """150 utterances of beeps, one pitch a letter; some are held out, and eight are for evaluation."""
+    root, rng = tmp_path_factory.mktemp("corpus"), np.random.default_rng(0)
+    for name, count in (("train", 150), ("eval", 8)):
+        folder = root / name
+        folder.mkdir()
+        with (folder / "manifest.jsonl").open("w") as manifest:
+            for i in range(count):
+                words = ["".join(rng.choice(list("abcdefgh"), 2)) for _ in range(rng.integers(1, 4))]
+                text = " ".join(words)
+                pitch = np.repeat([200.0 + 90 * "abcdefgh ".index(c) for c in text], 4000)
+                x = 0.3 * np.sin(2 * np.pi * np.cumsum(pitch) / 16000)
+                soundfile.write(folder / f"{name}{i}.wav", x, 16000)
+                row = {"id": f"{name}{i}", "audio": f"{name}{i}.wav", "text": text.upper(), "duration": len(x) / 16000}
+                manifest.write(json.dumps(row) + "\n")
+    return root
+
+
+def overrides(corpus: Path, work: Path, *more: str) -> list[str]:
+    data = ["data=folder", f"data.root={corpus}", "data.train=[train]", "data.evaluation=[eval]"]
+    exact = ["trainer.precision=32", "model.encoder.dropout=0", "model.encoder.attention_dropout=0"]
+    exact += ["model.prediction.dropout=0", "model.prediction.joint_dropout=0", "tokenizer.vocabulary=16"]
+    return ["experiment=smoke", f"work={work}", *data, *exact, *more]
+
+
+def losses(work: Path) -> dict[int, float]:
+    rows = map(json.loads, (work / "log.jsonl").read_text().splitlines())
+    return {row["step"]: row["loss"] for row in rows if "loss" in row}
+
+
+def test_every_stage(corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from speech.hub.checkpoint import load_folder
+
+    main(overrides(corpus, tmp_path, "stage=[prepare,batch_size,train,evaluate,export]"))
+    printed = capsys.readouterr().out
+    assert "| eval | ctc |" in printed
+    assert "| eval | rnnt |" in printed
+    assert any("val_wer" in line for line in printed.splitlines())
+    scores = json.loads((tmp_path / "scores.json").read_text())
+    assert set(scores["wer"]["eval"]["rnnt"]) == {"0", "80", "480", "1040"}
+    checkpoint = load_folder(tmp_path / "export")
+    assert checkpoint.config.vocabulary == 16
+    assert "| train | " in (tmp_path / "export" / "README.md").read_text()
+    # the exported weights start another training, and one with CTC alone exports no transducer
+    again = tmp_path / "again"
+    main(
+        overrides(
+            corpus,
+            again,
+            "stage=[prepare,train,export]",
+            f"init_from={tmp_path / 'export'}",
+            "optim.transducer_weight=0",
+            "optim.steps=1",
+        )
+    )
+    assert (again / "tokenizer.model").read_bytes() == (tmp_path / "tokenizer.model").read_bytes()
+    assert load_folder(again / "export").config.prediction is None
+
+
+def test_a_killed_training_goes_on_as_if_nothing_had_happened(corpus: Path, tmp_path: Path) -> None:
+    steps = ["optim.steps=12", "trainer.validate_every=100"]
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    main(overrides(corpus, whole, "stage=[prepare,train]", *steps))
+    main(overrides(corpus, broken, "stage=prepare"))
+    often = overrides(corpus, broken, "stage=train", *steps, "trainer.checkpoint_minutes=0")
+    process = subprocess.Popen([sys.executable, "-m", "recipes.asr_small.run", *often], cwd=ROOT)
+    until = time.monotonic() + 120
+    while time.monotonic() < until and process.poll() is None and len(list(broken.glob("checkpoints/step=*"))) < 2:
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    reached = max(losses(broken))
+    assert 2 <= reached < 12, f"killed at step {reached}: too late to test anything"
+    main(often)
+    wanted, got = losses(whole), losses(broken)
+    assert sorted(got) == list(range(1, 13))
+    assert got == pytest.approx(wanted, rel=2e-3)
+
+
+def test_stages_ask_for_what_they_need(corpus: Path, tmp_path: Path) -> None:
+    with pytest.raises(SpeechError, match="stage=prepare"):
+        main(overrides(corpus, tmp_path, "stage=train"))
+    with pytest.raises(SpeechError, match="expected stage"):
+        main(overrides(corpus, tmp_path, "stage=dance"))
+    main(overrides(corpus, tmp_path, "stage=prepare"))
+    with pytest.raises(SpeechError, match="stage=train"):
+        main(overrides(corpus, tmp_path, "stage=evaluate"))
+    with pytest.raises(SpeechError, match="init_from"):
+        main(overrides(corpus, tmp_path, "stage=train", "init_from=nowhere"))
