@@ -7,7 +7,6 @@ training step; the size doubles until memory runs out and is then bisected to wi
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable
 
 import torch
@@ -49,15 +48,16 @@ def batch_size(settings: Settings) -> None:
 
 def search(fits: Callable[[int], bool], start: int, cap: int) -> int:
     """The largest size up to `cap` that fits, to within 5 %. At least 1, whether it fits or not."""
-    good, bad, size = 0, math.inf, min(start, cap)
-    while True:
+    good, bad, size = 0, cap + 1, min(start, cap)
+    while good < cap and bad > 1:
         if fits(size):
             good = size
         else:
             bad = size
-        if good >= cap or bad <= 1 or bad - good <= max(1, 0.05 * bad):
-            return max(good, 1)
-        size = min(2 * size, cap) if math.isinf(bad) else int(good + bad) // 2
+        if bad <= cap and bad - good <= max(1, 0.05 * bad):
+            break
+        size = min(2 * size, cap) if bad > cap else (good + bad) // 2
+    return max(good, 1)
 
 
 def fits(module: Losses, optimizer: torch.optim.Optimizer, limits: Bin, size: int) -> bool:

@@ -18,6 +18,8 @@ from recipes.asr_small.augment import SpecAugmentConfig, spec_augment
 from recipes.asr_small.dataset import Batch
 from speech.asr.greedy import CTCGreedy
 from speech.asr.model import FastConformer
+from speech.errors import SpeechError
+from speech.hub.schema import to_tree
 from speech.kernels.transducer_loss import transducer_loss
 from speech.streaming.frames import Frames
 
@@ -94,10 +96,11 @@ class Losses(LightningModule):
         self.log_dict({"val_loss": loss, "val_wer": float(jiwer.wer(meant, said))}, batch_size=size, sync_dist=True)
 
     def configure_optimizers(self) -> dict[str, Any]:
-        trained = [p for p in self.parameters() if p.requires_grad]
+        # parameters that are not trained are listed too: training can then go on with the transducer switched on
+        everything = list(self.parameters())
         groups = [
-            {"params": [p for p in trained if p.dim() > 1], "weight_decay": self.optim.weight_decay},
-            {"params": [p for p in trained if p.dim() < 2], "weight_decay": 0.0},
+            {"params": [p for p in everything if p.dim() > 1], "weight_decay": self.optim.weight_decay},
+            {"params": [p for p in everything if p.dim() < 2], "weight_decay": 0.0},
         ]
         optimizer = torch.optim.AdamW(groups, lr=self.optim.lr, betas=self.optim.betas)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate(step, self.optim))
@@ -109,8 +112,14 @@ class Losses(LightningModule):
             "audio_hours": self.audio_hours,
             "hardware": self._hardware(),
         }
+        checkpoint["config"] = to_tree(self.model.config)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        if checkpoint["config"] != to_tree(self.model.config):
+            raise SpeechError(
+                "expected checkpoints of the configured model in the work folder, they are of another:"
+                " choose another work=... folder (and init_from=... to start from other weights)"
+            )
         self.batches, self.audio_hours = checkpoint["position"]["batches"], checkpoint["position"]["audio_hours"]
 
     def _hardware(self) -> str:

@@ -9,14 +9,7 @@ import sys
 from recipes.asr_small.settings import compose_settings
 from speech.errors import SpeechError
 
-STAGES = {
-    "synthesize": "synthesize",
-    "prepare": "prepare",
-    "batch_size": "batch_size",
-    "train": "train",
-    "evaluate": "evaluate",
-    "export": "export",
-}
+STAGES = ("synthesize", "prepare", "batch_size", "train", "evaluate", "export")
 ALL = ["prepare", "train", "evaluate", "export"]
 
 
@@ -28,9 +21,9 @@ def main(overrides: list[str]) -> None:
     stages = ALL if wanted == "all" else [wanted] if isinstance(wanted, str) else list(wanted)
     for stage in stages:
         if stage not in STAGES:
-            raise SpeechError(f"expected stage to be all or some of {list(STAGES)}, got {stage!r}")
+            raise SpeechError(f"expected stage to be all or some of {', '.join(STAGES)}, got {stage!r}")
     for stage in stages:
-        module = importlib.import_module(f"recipes.asr_small.{STAGES[stage]}")
+        module = importlib.import_module(f"recipes.asr_small.{stage}")
         getattr(module, stage)(settings)
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from speech.asr.session import Stream
     from speech.audio.file import Pcm
+    from speech.audio.vad import VoiceActivity
 
 BLOCK_SECONDS = 0.02
 
@@ -35,6 +36,9 @@ def listen(
     ] = None,
     fast: Annotated[bool, typer.Option("--fast", help="With --input: as fast as the machine can.")] = False,
     raw: options.Raw = None,
+    voice: Annotated[
+        bool, typer.Option("--voice", help="Watch for voice too: lines end sooner after it stops.")
+    ] = False,
     model: options.Model = "asr",
     look_ahead: options.LookAhead = None,
     decoder: options.Decoder = None,
@@ -46,7 +50,7 @@ def listen(
     headerless = options.pcm(raw)
     recogniser = options.load(model, look_ahead, decoder, device, threads)
     rate, timings = recogniser.sample_rate, Timings()
-    with recogniser.stream(rate, decoder=decoder) as stream:
+    with recogniser.stream(rate, decoder=decoder, voice=_voice_activity() if voice else None) as stream:
         if file is not None:
             source = Recording(file, rate, headerless, paced=not fast and file != "-")
             failure = _run(source, stream, screen(as_json), timings)
@@ -64,6 +68,12 @@ def listen(
         note(str(timings))
     if failure:
         raise failure
+
+
+def _voice_activity() -> VoiceActivity:
+    from speech.audio.vad import VoiceActivity
+
+    return VoiceActivity()
 
 
 class Source(Protocol):

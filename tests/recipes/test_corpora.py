@@ -21,7 +21,7 @@ def test_librispeech_layout(tmp_path: Path) -> None:
     chapter.mkdir(parents=True)
     soundfile.write(chapter / "12-345-0000.flac", np.zeros(8000), 16000)
     (chapter / "12-345.trans.txt").write_text("12-345-0000 IT'S SO\n")
-    (cut,) = read_corpus(tmp_path, "librispeech")
+    (cut,) = list(read_corpus(tmp_path, "librispeech"))
     assert (cut.id, cut.duration, cut.supervisions[0].text) == ("12-345-0000", 0.5, "it's so")
     assert cut.supervisions[0].speaker == "12"
     assert cut.load_audio().shape == (1, 8000)  # a cut is a lhotse cut like any other

@@ -123,7 +123,7 @@ def phases(module: Streaming) -> list[int]:
 
 
 @pytest.mark.parametrize("name", REGISTRY)
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 def test_chunks_equal_the_whole_signal(name: str, data: st.DataObject) -> None:
     case = REGISTRY[name]

@@ -1,0 +1,1 @@
+"""Measured comparisons: `speech bench NAME`, or `python -m benchmarks.run NAME`."""

@@ -1,0 +1,1 @@
+"""One step of the full-size recogniser, beside other programs on the same weights."""

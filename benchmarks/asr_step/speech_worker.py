@@ -1,0 +1,123 @@
+"""The worker that runs this project's model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmarks.asr_step.signal import BEFORE, CHUNKS, log_mel
+from benchmarks.measure import Samples
+from benchmarks.worker import serve
+from speech.asr.encoder import EncoderConfig
+from speech.asr.greedy import RNNTGreedy
+from speech.asr.model import FastConformer, FastConformerConfig
+from speech.hub.nemo_weights import convert_weights
+from speech.kernels.linear import pack
+from speech.streaming.frames import OPEN, Frames, Place
+from speech.streaming.module import Streaming
+from speech.streaming.timing import phase_for
+
+
+class Runner:
+    """Live streams through one module, chunk after chunk of the same size. source: [b, >= CHUNKS * size, ...]."""
+
+    def __init__(self, module: Streaming, source: Tensor, size: int, phase: int) -> None:
+        self.module, self.source, self.size, self.phase = module, source, size, phase
+        self.slots = torch.arange(len(source))
+        self.state = module.init_state(len(source))
+        self.taken = 0
+
+    def step(self) -> Frames:
+        """The next chunk of all streams; the source repeats."""
+        index, t = self.taken % CHUNKS, self.size
+        start = torch.full_like(self.slots, self.phase + self.taken * t)
+        place = Place(start, torch.full_like(start, OPEN), t, self.phase)
+        self.taken += 1
+        return self.module.step(Frames(self.source[:, index * t : (index + 1) * t], place), self.state, self.slots)
+
+
+class Worker:
+    """A model and what is measured of it: `encoder`, `pipeline` (samples to tokens), `floor` (its weights read once)."""
+
+    def load(self, changes: dict[str, int], weights: str | None) -> None:
+        """Random weights, or those of a NeMo encoder's state dict. changes: to the full-size configuration."""
+        torch.manual_seed(0)
+        self.model = FastConformer(FastConformerConfig(encoder=EncoderConfig(**changes))).eval()
+        if weights:
+            tensors = torch.load(weights, weights_only=True)
+            tensors |= {
+                "preprocessor.featurizer.window": self.model.mel.window,
+                "preprocessor.featurizer.fb": self.model.mel.bank,
+            }
+            layers = self.model.config.encoder.layers
+            ours = convert_weights(tensors, layers=layers, batch_norm=False)
+            ours = {name.removeprefix("encoder."): tensor for name, tensor in ours.items() if name.startswith("encoder.")}
+            self.model.encoder.load_state_dict(ours)
+        parameters = sum(p.numel() for p in self.model.encoder.parameters())
+        self.flat = torch.ones(parameters)
+        self._hush()
+        pack(self.model)
+
+    @torch.inference_mode()
+    def _hush(self, blanks: float = 0.85) -> None:
+        """Raise the blank's bias until this share of random pairs is blank: untrained networks emit all the time."""
+        prediction, joint, config = self.model.prediction, self.model.joint, self.model.config
+        assert prediction and joint
+        acoustic = torch.randn(8, 16, config.encoder.dim)
+        score = joint(acoustic, prediction(torch.randint(config.vocabulary, (8, 16))))
+        joint.out.bias[-1] += (score[..., :-1].amax(-1) - score[..., -1]).flatten().quantile(blanks)
+
+    def prepare(self, batch: int, ahead: int, threads: int) -> None:
+        """Fresh streams. ahead: encoder frames of look-ahead."""
+        torch.set_num_threads(threads)
+        encoder, pipeline = self.model.encoder.at((70, ahead)), self.model.pipeline((70, ahead))
+        mel, hop = 8 * (ahead + 1), self.model.config.mel.hop
+        features = self.model.config.encoder.features
+        runner = Runner(encoder, log_mel(batch, mel, features), mel, -BEFORE)
+        samples = 0.1 * torch.randn(batch, CHUNKS * mel * hop)
+        listener = Runner(pipeline, samples, mel * hop, phase_for(pipeline))
+        assert self.model.prediction and self.model.joint
+        decoder = RNNTGreedy(self.model.prediction, self.model.joint)
+        spoken = decoder.init_state(batch)
+        self.tokens = 0
+
+        def listen() -> None:
+            self.tokens += sum(map(len, decoder.step(listener.step(), spoken, listener.slots)))
+
+        self.runner, self.listener = runner, listener
+        self.calls: dict[str, Callable[[], Any]] = {
+            "encoder": runner.step,
+            "pipeline": listen,
+            "floor": self.flat.sum,
+        }
+
+    @torch.inference_mode()
+    def time(self, what: str, steps: int) -> dict[str, list[float]]:
+        """Wall and processor seconds of each of `steps` steps."""
+        samples = Samples()
+        for _ in range(steps):
+            samples.time(self.calls[what])
+        return vars(samples)
+
+    @torch.inference_mode()
+    def difference(self, outputs: str) -> float:
+        """The largest difference from another program's first outputs, [b, t, d], of a stream of this input."""
+        theirs: Tensor = torch.load(outputs, weights_only=True)
+        ours: list[Tensor] = []
+        while sum(y.shape[1] for y in ours) < theirs.shape[1]:
+            ours.append(self.runner.step().data)
+        return (torch.cat(ours, 1) - theirs).abs().max().item()
+
+    def tokens_per_frame(self) -> float:
+        """Tokens that each encoder frame of the pipeline gave; real speech has about 0.3."""
+        frames = self.listener.taken * self.listener.size / self.listener.module.down * len(self.listener.slots)
+        return self.tokens / frames
+
+
+if __name__ == "__main__":
+    worker = Worker()
+    names = ("load", "prepare", "time", "difference", "tokens_per_frame")
+    serve({name: getattr(worker, name) for name in names})
