@@ -42,8 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         for row in found:
             print(json.dumps(row))
     else:
-        console = Console()
-        console.print(table(benchmark.about, results), width=max(console.width, WIDTH))
+        Console(width=max(Console().width, WIDTH)).print(table(benchmark.about, results))
     if options.record:
         record(found)
     return 0

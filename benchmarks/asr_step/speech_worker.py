@@ -62,13 +62,16 @@ class Worker:
         pack(self.model)
 
     @torch.inference_mode()
-    def _hush(self, blanks: float = 0.85) -> None:
-        """Raise the blank's bias until this share of random pairs is blank: untrained networks emit all the time."""
-        prediction, joint, config = self.model.prediction, self.model.joint, self.model.config
+    def _hush(self, rate: float = 0.3) -> None:
+        """Set the blank's bias so that about `rate` tokens come a frame, as in speech: untrained networks babble."""
+        prediction, joint, hz = self.model.prediction, self.model.joint, self.model.config.mel.sample_rate
         assert prediction and joint
-        acoustic = torch.randn(8, 16, config.encoder.dim)
-        score = joint(acoustic, prediction(torch.randint(config.vocabulary, (8, 16))))
-        joint.out.bias[-1] += (score[..., :-1].amax(-1) - score[..., -1]).flatten().quantile(blanks)
+        frames, lengths = self.model(0.1 * torch.randn(1, 5 * hz), torch.tensor([5 * hz]))
+        low, high = 0.0, 4.0
+        for _ in range(12):
+            joint.out.bias[-1] = (low + high) / 2
+            tokens = len(RNNTGreedy(prediction, joint).decode(Frames.whole(frames, lengths))[0])
+            low, high = ((low + high) / 2, high) if tokens > rate * frames.shape[1] else (low, (low + high) / 2)
 
     def prepare(self, batch: int, ahead: int, threads: int) -> None:
         """Fresh streams. ahead: encoder frames of look-ahead."""

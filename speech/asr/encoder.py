@@ -15,7 +15,7 @@ from speech.streaming.module import Pointwise, Sequential
 
 @dataclass(frozen=True)
 class EncoderConfig:
-    """A FastConformer. Defaults: the 114 M public streaming model (`stt_en_fastconformer_hybrid_large_streaming_multi`).
+    """A FastConformer. Defaults: the 114 M public model `stt_en_fastconformer_hybrid_large_streaming_multi`.
 
     contexts: the (left, look-ahead) pairs in encoder frames of 80 ms that the model was trained for; the first is the
     default. conv_context: past and future frames of the depthwise convolution.

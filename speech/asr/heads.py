@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 class CTCHead(nn.Module):
-    """Log-probabilities of the tokens and, last, the blank (Graves et al. 2006). [b, t, d] -> [b, t, vocabulary + 1]."""
+    """Log-probabilities of tokens and, last, the blank (Graves et al. 2006). [b, t, d] -> [b, t, vocabulary + 1]."""
 
     def __init__(self, dim: int, vocabulary: int) -> None:
         super().__init__()

@@ -48,7 +48,9 @@ class FastConformer(nn.Module):
         self.prediction = Prediction(config.vocabulary, p.dim, p.layers, p.dropout) if p else None
         self.joint = Joint(dim, p.dim, p.joint_dim, config.vocabulary, p.joint_dropout) if p else None
 
-    def forward(self, samples: Tensor, lengths: Tensor, context: tuple[int, int] | None = None) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, samples: Tensor, lengths: Tensor, context: tuple[int, int] | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Encode whole signals. samples: [b, n]; lengths: [b]; context: (left, look-ahead) -> [b, t, d], [b]."""
         out = self.pipeline(context)(Frames.whole(samples, lengths))
         return out.data, out.lengths

@@ -48,9 +48,9 @@ def listen(
 ) -> None:
     """Show words as they are spoken, until Ctrl-C or the end of the input; the last words come out in any case."""
     headerless = options.pcm(raw)
-    recogniser = options.load(model, look_ahead, decoder, device, threads)
+    recogniser = options.load(model, look_ahead, decoder, device, threads or 1)  # short steps gain nothing from more
     rate, timings = recogniser.sample_rate, Timings()
-    with recogniser.stream(rate, decoder=decoder, voice=_voice_activity() if voice else None) as stream:
+    with recogniser.stream(rate, voice=_voice_activity() if voice else None) as stream:
         if file is not None:
             source = Recording(file, rate, headerless, paced=not fast and file != "-")
             failure = _run(source, stream, screen(as_json), timings)

@@ -24,7 +24,10 @@ Device = Annotated[
     str | None, typer.Option("--device", help="cpu, cuda, cuda:1, ...; by default the first GPU, else the CPU.")
 ]
 Threads = Annotated[
-    int | None, typer.Option("--threads", min=1, metavar="N", help="CPU threads; by default one for each core.")
+    int | None,
+    typer.Option(
+        "--threads", min=1, metavar="N", help="CPU threads; by default one to listen, else one for each core."
+    ),
 ]
 Raw = Annotated[
     str | None,
@@ -44,9 +47,7 @@ def load(
 
     if threads:
         torch.set_num_threads(threads)
-    recogniser = speech.load(model, device=device, look_ahead=look_ahead)
-    recogniser.stream(recogniser.sample_rate, decoder=decoder).close()  # a wrong decoder is told here, once
-    return recogniser
+    return speech.load(model, device=device, look_ahead=look_ahead, decoder=decoder)
 
 
 def pcm(raw: str | None) -> Pcm | None:

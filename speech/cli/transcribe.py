@@ -73,7 +73,7 @@ def transcribe(
     if todo:
         recogniser = options.load(model, look_ahead, decoder, device, threads)
         try:
-            batch.run(todo, recogniser, decoder, headerless)
+            batch.run(todo, recogniser, headerless)
         except KeyboardInterrupt:
             batch.report()
             note("stopped; what is written stays, and the same command goes on from there")
@@ -96,7 +96,7 @@ class Batch:
     busy: float = 0.0
     failed: list[str] = field(default_factory=list)
 
-    def run(self, jobs: list[Job], recogniser: Recogniser, decoder: str | None, pcm: Pcm | None) -> None:
+    def run(self, jobs: list[Job], recogniser: Recogniser, pcm: Pcm | None) -> None:
         """Transcribe all jobs under a progress bar on standard error, where that is a terminal."""
         with _progress() as bar:
             for number, job in enumerate(jobs, 1):
@@ -110,7 +110,7 @@ class Batch:
                     bar.update(task, completed=seconds, factor=f"real-time factor {factor:.3f}")
 
                 try:
-                    transcript = recogniser.transcribe(job.source, decoder=decoder, pcm=pcm, progress=advance)
+                    transcript = recogniser.transcribe(job.source, pcm=pcm, progress=advance)
                     advance(transcript.duration)
                     self.audio += transcript.duration
                     self.keep(job, transcript)

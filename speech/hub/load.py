@@ -20,6 +20,7 @@ def load(
     name: str | Path = "asr",
     device: str | torch.device | None = None,
     look_ahead: int | None = None,
+    decoder: str | None = None,
     dtype: torch.dtype | None = None,
 ) -> Recogniser:
     """Load a recogniser.
@@ -30,13 +31,14 @@ def load(
     device: "cpu", "cuda", "cuda:1", ...; by default the first CUDA device where there is one.
     look_ahead: milliseconds of future that the model may wait for, one of those it was trained for; by default the
     first of them.
+    decoder: "rnnt" or "ctc", where the model has both; by default the transducer.
     dtype: precision of the parameters, float32 by default.
 
     Raises:
-        SpeechError: the model is unknown or damaged, or has no such look-ahead, or the device is not there.
+        SpeechError: the model is unknown or damaged, or has no such look-ahead or decoder, or the device is not there.
     """
     where = find_device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     checkpoint = load_folder(locate(name), where, dtype)
     tokenizer = Tokenizer.load(checkpoint.tokenizer)
     model: FastConformer = checkpoint.model  # type: ignore[assignment]
-    return Recogniser(model, tokenizer, look_ahead=look_ahead, device=where)
+    return Recogniser(model, tokenizer, look_ahead=look_ahead, decoder=decoder, device=where)
