@@ -1,7 +1,7 @@
 """Results, and wall and processor time of calls. Standard library only: workers import it in other environments.
 
-The things compared run in turns in one run, so that they meet the same machine. Medians say what to expect there; minima
-and processor time say what the code costs where other programs disturb.
+The things compared run in turns in one run, so that they meet the same machine. Medians say what to expect there;
+minima and processor time say what the code costs where other programs disturb.
 """
 
 from __future__ import annotations

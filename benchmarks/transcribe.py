@@ -1,11 +1,11 @@
 """`transcribe`: a recogniser on a recording.
 
-* Real-time factor: seconds of computing for a second of audio, of whole-file transcription and of a live stream that gets
-  blocks of 20 ms.
-* Delay of words: a live stream on a simulated clock. A block comes when its last sample has been spoken; it is worked on
-  when it is there and the block before it is done, which takes the time that is measured; its events come when it is
-  done. The delay of a word runs from its end, as the recogniser's own final transcript has it (to an encoder frame), to
-  the first event in which it stands as it stands there.
+* Real-time factor: seconds of computing for a second of audio, of whole-file transcription and of a live stream that
+  gets blocks of 20 ms.
+* Delay of words: a live stream on a simulated clock. A block comes when its last sample has been spoken; it is worked
+  on when it is there and the block before it is done, which takes the time that is measured; its events come when it
+  is done. The delay of a word runs from its end, as the recogniser's own final transcript has it (to an encoder
+  frame), to the first event in which it stands as it stands there.
 * Memory: of this process after one minute of one live stream and after many, the recording in a loop.
 * Word error rate of a folder with a `manifest.jsonl`, on request.
 """
@@ -36,7 +36,7 @@ BLOCK = 0.02  # seconds that a microphone delivers at a time
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("--model", default="asr", help="name, folder or file of a recogniser (default: the bundled one)")
+    parser.add_argument("--model", default="asr", help="name, folder or file of a recogniser")
     parser.add_argument("--audio", type=Path, default=ROOT / "demo" / "demo.flac", help="the recording")
     parser.add_argument("--look-ahead", type=int, nargs="+", help="milliseconds (default: all that the model has)")
     parser.add_argument("--threads", type=int, default=1)
@@ -135,7 +135,7 @@ def resident() -> int:
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[1])
     except OSError:
-        raise SpeechError("expected /proc/self/statm, which this system does not have: measure memory on Linux") from None
+        raise SpeechError("expected /proc/self/statm, this system has none: measure memory on Linux") from None
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 

@@ -35,7 +35,7 @@ class Worker:
     """A process that runs `module`, which calls `serve`, with the interpreter `python`. A context manager."""
 
     def __init__(self, python: str | Path, module: str) -> None:
-        self._errors = tempfile.TemporaryFile("w+")
+        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - `__exit__` closes it
         self._process = subprocess.Popen(
             [str(python), "-m", module],
             cwd=ROOT,
@@ -65,7 +65,9 @@ class Worker:
     def __enter__(self) -> Worker:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         assert self._process.stdin
         self._process.stdin.close()
         self._process.wait()

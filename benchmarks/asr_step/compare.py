@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from benchmarks.asr_step.signal import CHUNKS
 from benchmarks.asr_step.venv import FOLDER, NEMO, nemo_python
@@ -26,7 +27,7 @@ from speech.errors import SpeechError
 FRAME = 80  # milliseconds
 TOLERANCE = 1e-3  # of outputs that a layer norm has brought to about 1
 TURN = 5  # steps of one program before the next has its turn
-TINY = {"dim": 32, "layers": 2, "heads": 4, "subsampling_channels": 8}
+TINY: dict[str, Any] = {"dim": 32, "layers": 2, "heads": 4, "subsampling_channels": 8}
 OURS = {"encoder": "speech", "pipeline": "speech, samples to tokens", "floor": "reading the weights"}
 THEIRS = {"torch": f"NeMo {NEMO}", "onnx": "ONNX Runtime"}
 
@@ -73,7 +74,7 @@ def run(options: argparse.Namespace) -> Iterator[Result]:
 def compare(
     programs: list[tuple[Worker, str, str]], place: dict[str, int], repeats: int, outputs: Path
 ) -> Iterator[Result]:
-    """One look-ahead, batch size and number of threads. programs: worker, its name for what runs, and the name to show."""
+    """One look-ahead, batch size and number of threads. programs: worker, what it runs, and the name to show."""
     speech = programs[0][0]
     for worker in dict.fromkeys(worker for worker, _, _ in programs):
         worker.call("prepare", **place)

@@ -27,7 +27,7 @@ class Streams:
     def __init__(self, encoder: Any, batch: int, frames: int) -> None:
         self.encoder, self.frames = encoder, frames
         self.source = log_mel(batch, frames, encoder._feat_in, CONTEXT).transpose(1, 2)
-        self.caches = encoder.get_initial_cache_state(batch_size=batch)
+        self.caches: list[Any] = list(encoder.get_initial_cache_state(batch_size=batch))
         self.taken = 0
 
     def step(self) -> Tensor:
@@ -56,8 +56,8 @@ class Exported(Streams):
         """One call of the encoder. x: [b, features, t]."""
         if first:
             y = super().run(x, first)
-            channel, time, length = self.caches
-            self.caches = [channel.transpose(0, 1).numpy(), time.transpose(0, 1).numpy(), length.numpy()]
+            channel, time, length = (cache.numpy() for cache in self.caches)
+            self.caches = [channel.swapaxes(0, 1), time.swapaxes(0, 1), length]
             return y
         names = [source.name for source in self.session.get_inputs()]
         inputs = [x.numpy(), torch.full((len(x),), x.shape[2]).numpy(), *self.caches]

@@ -40,9 +40,9 @@ class Runner:
 
 
 class Worker:
-    """A model and what is measured of it: `encoder`, `pipeline` (samples to tokens), `floor` (its weights read once)."""
+    """A model, and what is timed: its `encoder`, its `pipeline` (samples to tokens), `floor` (reading its weights)."""
 
-    def load(self, changes: dict[str, int], weights: str | None) -> None:
+    def load(self, changes: dict[str, Any], weights: str | None) -> None:
         """Random weights, or those of a NeMo encoder's state dict. changes: to the full-size configuration."""
         torch.manual_seed(0)
         self.model = FastConformer(FastConformerConfig(encoder=EncoderConfig(**changes))).eval()
@@ -54,8 +54,7 @@ class Worker:
             }
             layers = self.model.config.encoder.layers
             ours = convert_weights(tensors, layers=layers, batch_norm=False)
-            ours = {name.removeprefix("encoder."): tensor for name, tensor in ours.items() if name.startswith("encoder.")}
-            self.model.encoder.load_state_dict(ours)
+            self.model.load_state_dict(self.model.state_dict() | ours)
         parameters = sum(p.numel() for p in self.model.encoder.parameters())
         self.flat = torch.ones(parameters)
         self._hush()
@@ -63,7 +62,7 @@ class Worker:
 
     @torch.inference_mode()
     def _hush(self, rate: float = 0.3) -> None:
-        """Set the blank's bias so that about `rate` tokens come a frame, as in speech: untrained networks babble."""
+        """Raise the blank's bias until at most `rate` tokens come a frame, as in speech: untrained networks babble."""
         prediction, joint, hz = self.model.prediction, self.model.joint, self.model.config.mel.sample_rate
         assert prediction and joint
         frames, lengths = self.model(0.1 * torch.randn(1, 5 * hz), torch.tensor([5 * hz]))
@@ -72,6 +71,7 @@ class Worker:
             joint.out.bias[-1] = (low + high) / 2
             tokens = len(RNNTGreedy(prediction, joint).decode(Frames.whole(frames, lengths))[0])
             low, high = ((low + high) / 2, high) if tokens > rate * frames.shape[1] else (low, (low + high) / 2)
+        joint.out.bias[-1] = high
 
     def prepare(self, batch: int, ahead: int, threads: int) -> None:
         """Fresh streams. ahead: encoder frames of look-ahead."""

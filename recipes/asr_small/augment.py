@@ -15,7 +15,10 @@ from recipes.asr_small.cache import RATE
 
 @dataclass(frozen=True)
 class AugmentConfig:
-    """What happens to a waveform, each with its probability; ranges are uniform."""
+    """What happens to a waveform, each with its probability; ranges are uniform.
+
+    hiss: white noise, its level in dB of full scale, which digitally silent recordings lack.
+    """
 
     speeds: tuple[float, ...] = (0.9, 1.0, 1.1)
     noise: float = 0.4
@@ -24,19 +27,22 @@ class AugmentConfig:
     decay_seconds: tuple[float, float] = (0.1, 0.6)
     direct_db: tuple[float, float] = (0.0, 15.0)
     gain_db: tuple[float, float] = (-15.0, 3.0)
+    hiss: float = 0.0
+    hiss_db: tuple[float, float] = (-100.0, -54.0)
 
 
 @dataclass(frozen=True)
 class SpecAugmentConfig:
     """SpecAugment (Park et al. 2019, arXiv 1904.08779).
 
-    bands_width: mel bins at the most; time_width: share of the utterance at the most.
+    bands_width: mel bins at the most; time_width: share of the utterance at the most. start: the step it begins at.
     """
 
     bands: int = 2
     bands_width: int = 27
     times: int = 10
     time_width: float = 0.05
+    start: int = 0
 
 
 def augment(x: np.ndarray, noises: Sequence[np.ndarray], config: AugmentConfig, rng: np.random.Generator) -> np.ndarray:
@@ -49,6 +55,8 @@ def augment(x: np.ndarray, noises: Sequence[np.ndarray], config: AugmentConfig, 
     if len(noises) and rng.random() < config.noise:
         x = add_noise(x, noises[int(rng.integers(len(noises)))], rng.uniform(*config.snr_db), rng)
     x = x * 10 ** (rng.uniform(*config.gain_db) / 20)
+    if rng.random() < config.hiss:
+        x = x + rng.standard_normal(len(x), dtype=np.float32) * 10 ** (rng.uniform(*config.hiss_db) / 20)
     return (x / max(1.0, float(np.abs(x).max(initial=0)))).astype(np.float32)
 
 

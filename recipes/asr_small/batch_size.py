@@ -15,7 +15,7 @@ from recipes.asr_small.batches import Bin, save_profile
 from recipes.asr_small.cache import RATE
 from recipes.asr_small.data import plan
 from recipes.asr_small.dataset import Batch
-from recipes.asr_small.module import Losses
+from recipes.asr_small.module import Training
 from recipes.asr_small.prepare import load_tokenizer, training_sets
 from recipes.asr_small.settings import Settings
 from speech.asr.model import FastConformer
@@ -33,7 +33,7 @@ def batch_size(settings: Settings) -> None:
         torch.cuda.set_per_process_memory_fraction(MEMORY_SHARE)
     settings.profile.unlink(missing_ok=True)
     bins, _ = plan(settings, training_sets(settings)[0])
-    module = Losses(FastConformer(settings.model), settings.optim, settings.mask, load_tokenizer(settings).decode).to(
+    module = Training(FastConformer(settings.model), settings.optim, settings.mask, load_tokenizer(settings).decode).to(
         device
     )
     optimizer = torch.optim.AdamW([p for p in module.parameters() if p.requires_grad], lr=1e-7)
@@ -60,7 +60,7 @@ def search(fits: Callable[[int], bool], start: int, cap: int) -> int:
     return max(good, 1)
 
 
-def fits(module: Losses, optimizer: torch.optim.Optimizer, limits: Bin, size: int) -> bool:
+def fits(module: Training, optimizer: torch.optim.Optimizer, limits: Bin, size: int) -> bool:
     """Whether one training step on `size` utterances at a bucket's limits stays within memory."""
     seconds, tokens = limits
     device = module.device
@@ -70,12 +70,13 @@ def fits(module: Losses, optimizer: torch.optim.Optimizer, limits: Bin, size: in
         lengths=torch.full((size,), samples, device=device),
         tokens=torch.randint(0, module.model.config.vocabulary, (size, tokens), device=device),
         token_lengths=torch.full((size,), tokens, device=device),
-        context=0,
+        targets=torch.zeros(size, 1, dtype=torch.long, device=device),
         seed=0,
     )
     try:
         with torch.autocast(device.type, torch.bfloat16):
-            loss = module.losses(batch, module.encode(batch, module.model.config.encoder.contexts[0]))["loss"]
+            frames = module.encode(batch, module.model.config.encoder.contexts[0])
+            loss = module.losses(batch, *frames, module.optim.steps)["loss"]  # by the last step every loss is on
         loss.backward()
         optimizer.step()
         return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -18,12 +19,19 @@ from speech.errors import SpeechError
 RATE = 16000
 log = logging.getLogger(__name__)
 
+Words = dict[str, list[tuple[float, float]]]
+"""By the id of an utterance, (begin, end) in seconds of every word of its text."""
+
 
 class AudioCache:
-    """`<name>.pcm` and its index, the lhotse manifest `<name>.jsonl.gz` whose cuts know where they lie in it."""
+    """`<name>.pcm` and its index, the lhotse manifest `<name>.jsonl.gz` whose cuts know where they lie in it.
+
+    Beside them, once stage `align` has run, `<name>.words.json`: when every word was spoken.
+    """
 
     def __init__(self, folder: Path, name: str) -> None:
         self.pcm, self.index = folder / f"{name}.pcm", folder / f"{name}.jsonl.gz"
+        self.words = folder / f"{name}.words.json"
 
     @property
     def ready(self) -> bool:
@@ -58,6 +66,10 @@ class AudioCache:
         if not self.ready:
             raise SpeechError(f"expected prepared audio at {self.index}, found none: run stage=prepare first")
         return list(CutSet.from_file(self.index))  # type: ignore[arg-type]
+
+    def word_times(self) -> Words:
+        """Word times of those utterances that could be aligned; none where stage `align` has not run."""
+        return json.loads(self.words.read_text()) if self.words.is_file() else {}
 
     @cached_property
     def _samples(self) -> np.ndarray:

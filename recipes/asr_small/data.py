@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import Any
 
 from lhotse import CutSet, MonoCut
@@ -10,9 +11,10 @@ from torch.utils.data import DataLoader
 
 from recipes.asr_small.batches import Batches, Bin, batch_sizes, estimate_bins, load_profile, token_count
 from recipes.asr_small.dataset import Utterances
-from recipes.asr_small.module import Losses
+from recipes.asr_small.module import Training
 from recipes.asr_small.prepare import cache, training_sets
 from recipes.asr_small.settings import Settings
+from speech.errors import SpeechError
 
 VALIDATION_BATCH = 16
 
@@ -20,11 +22,14 @@ VALIDATION_BATCH = 16
 class Speech(LightningDataModule):
     """Batches from the position on at which the module stands, for this process's share of the devices."""
 
-    def __init__(self, settings: Settings, module: Losses) -> None:
+    def __init__(self, settings: Settings, module: Training) -> None:
         super().__init__()
         self.settings, self.module = settings, module
         self.sets, self.held_out = training_sets(settings)
-        self.contexts = len(settings.model.encoder.contexts)
+        if settings.optim.alignment and not any(cut.supervisions[0].custom["spans"] for cut in chain(*self.sets)):  # type: ignore[index]
+            raise SpeechError(
+                "expected word times for optim.alignment, found none: run stage=align, or set optim.alignment=0"
+            )
         names = {cut.custom["cache"] for cuts in (*self.sets, self.held_out) for cut in cuts}  # type: ignore[index]
         self.caches = {name: cache(settings, name) for name in names}
         noise = cache(settings, "noise")
@@ -46,7 +51,7 @@ class Speech(LightningDataModule):
             rank=trainer.global_rank,
             world=trainer.world_size,
         )
-        data = Utterances(self.caches, s.augment, self.noises, self.contexts, (s.raw.seed, trainer.global_rank))
+        data = Utterances(self.caches, s.augment, self.noises, s.model.vocabulary, (s.raw.seed, trainer.global_rank))
         ahead: dict[str, Any] = {"num_workers": workers, "prefetch_factor": 4} if workers else {}
         return DataLoader(data, batch_size=None, sampler=batches, **ahead)
 
@@ -54,7 +59,7 @@ class Speech(LightningDataModule):
         cuts = sorted(self.held_out, key=lambda cut: cut.duration)
         starts = range(0, len(cuts), VALIDATION_BATCH)
         batches = [(i, CutSet.from_cuts(cuts[i : i + VALIDATION_BATCH])) for i in starts]
-        data = Utterances(self.caches, None, (), self.contexts, (self.settings.raw.seed,))
+        data = Utterances(self.caches, None, (), self.settings.model.vocabulary, (self.settings.raw.seed,))
         return DataLoader(data, batch_size=None, sampler=batches)  # type: ignore[arg-type]
 
 

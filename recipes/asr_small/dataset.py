@@ -13,19 +13,21 @@ from torch.utils.data import Dataset
 
 from recipes.asr_small.augment import AugmentConfig, augment
 from recipes.asr_small.cache import RATE, AudioCache
+from recipes.asr_small.targets import IGNORED, frame_targets
 
 
 class Batch(NamedTuple):
     """samples: [b, n] float32; lengths: [b] samples; tokens: [b, u]; token_lengths: [b].
 
-    context: which of the model's look-aheads is trained; seed: for draws on the device.
+    targets: [b, t], the token (or blank) of every encoder frame as far as it is known, else IGNORED. seed: for draws
+    that are made later.
     """
 
     samples: Tensor
     lengths: Tensor
     tokens: Tensor
     token_lengths: Tensor
-    context: int
+    targets: Tensor
     seed: int
 
     @property
@@ -42,29 +44,34 @@ class Utterances(Dataset):
         caches: dict[str, AudioCache],
         augmentation: AugmentConfig | None,
         noises: Sequence[np.ndarray],
-        contexts: int,
+        blank: int,
         seed: tuple[int, ...],
     ) -> None:
         self.caches, self.augmentation, self.noises = caches, augmentation, noises
-        self.contexts, self.seed = contexts, seed
+        self.blank, self.seed = blank, seed
 
     def __getitem__(self, item: tuple[int, CutSet]) -> Batch:
         index, cuts = item
         rng = np.random.default_rng((*self.seed, index))
-        signals = [self.caches[cut.custom["cache"]].audio(cut) for cut in cuts]  # type: ignore[index, arg-type]
-        if self.augmentation is not None:
-            signals = [augment(x, self.noises, self.augmentation, rng) for x in signals]
-        tokens = [cut.supervisions[0].custom["tokens"] for cut in cuts]  # type: ignore[index]
+        signals, tokens, targets = [], [], []
+        for cut in cuts:  # type: ignore[attr-defined]
+            x, spoken = self.caches[cut.custom["cache"]].audio(cut), cut.supervisions[0].custom
+            plain = len(x)
+            if self.augmentation is not None:
+                x = augment(x, self.noises, self.augmentation, rng)
+            signals.append(torch.from_numpy(x))
+            tokens.append(torch.tensor(spoken["tokens"]))
+            targets.append(torch.from_numpy(frame_targets(spoken["spans"], len(x) / RATE, len(x) / plain, self.blank)))
         return Batch(
-            samples=padded([torch.from_numpy(x) for x in signals]),
+            samples=padded(signals),
             lengths=torch.tensor([len(x) for x in signals]),
-            tokens=padded([torch.tensor(x, dtype=torch.long) for x in tokens]),
+            tokens=padded(tokens),
             token_lengths=torch.tensor([len(x) for x in tokens]),
-            context=int(rng.integers(self.contexts)),
+            targets=padded(targets, IGNORED),
             seed=int(rng.integers(1 << 31)),
         )
 
 
-def padded(rows: Sequence[Tensor]) -> Tensor:
-    """[n_i] each -> [b, max n_i], filled with zeros."""
-    return torch.nn.utils.rnn.pad_sequence(list(rows), batch_first=True)
+def padded(rows: Sequence[Tensor], filling: int = 0) -> Tensor:
+    """[n_i] each -> [b, max n_i], filled up."""
+    return torch.nn.utils.rnn.pad_sequence(list(rows), batch_first=True, padding_value=filling)

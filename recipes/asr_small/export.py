@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from recipes.asr_small.evaluate import table
-from recipes.asr_small.prepare import cache, hours
+from recipes.asr_small.optim import loss_weights
+from recipes.asr_small.prepare import cache, hours, training_corpora
 from recipes.asr_small.settings import Settings
 from recipes.asr_small.weights import trained
 from speech.hub.checkpoint import save
@@ -23,9 +24,10 @@ def export(settings: Settings) -> None:
 
 def card(settings: Settings, position: dict[str, Any]) -> str:
     """The model card: what it is, what it heard, how it was trained, how well it does, its licence."""
-    options, encoder, weight = settings.raw.export, settings.model.encoder, settings.optim.transducer_weight
+    options, encoder = settings.raw.export, settings.model.encoder
     aheads = ", ".join(str(ahead * 80) for _, ahead in encoder.contexts)
-    corpora = [*settings.raw.data.train, *(["synthetic"] if cache(settings, "synthetic").ready else [])]
+    corpora = training_corpora(settings)
+    weights = loss_weights(settings.optim.steps, settings.optim)
     rows = [f"| {name} | {hours(cache(settings, name).cuts()):.2f} |" for name in corpora]
     share = settings.raw.data.synthetic_share if "synthetic" in corpora else 0.0
     lines = [
@@ -50,7 +52,8 @@ def card(settings: Settings, position: dict[str, Any]) -> str:
         "## Training",
         "",
         f"{position['steps']} steps; {position['audio_hours']:.0f} hours of augmented speech heard, every",
-        f"utterance many times; {1 - weight:g} CTC + {weight:g} transducer loss. Hardware: {position['hardware']}.",
+        f"utterance many times. Hardware: {position['hardware']}. Losses at the end, with their weights:",
+        f"{', '.join(f'{name} {weight:g}' for name, weight in weights.items() if weight)}.",
         "",
         "## Word error rates",
         "",

@@ -19,6 +19,7 @@ from recipes.asr_small.batches import usable
 from recipes.asr_small.cache import AudioCache
 from recipes.asr_small.corpora import read_corpus
 from recipes.asr_small.settings import Settings
+from recipes.asr_small.targets import token_spans
 from recipes.asr_small.text import normalise
 from speech.asr.tokenizer import Tokenizer
 from speech.errors import SpeechError
@@ -44,7 +45,8 @@ def prepare(settings: Settings) -> None:
 
 
 def cache(settings: Settings, name: str) -> AudioCache:
-    return AudioCache(settings.work / "audio", name)
+    """The decoded audio of one corpus. The corpus "." is all of `data.root`, and no file name."""
+    return AudioCache(settings.work / "audio", "all" if name == "." else name)
 
 
 def _sources(settings: Settings) -> Iterator[tuple[str, Path, str]]:
@@ -56,6 +58,12 @@ def _sources(settings: Settings) -> Iterator[tuple[str, Path, str]]:
         yield "noise", Path(data.noise), "manifest"
     if (settings.synthetic / "manifest.jsonl").is_file():
         yield "synthetic", settings.synthetic, "manifest"
+
+
+def training_corpora(settings: Settings) -> list[str]:
+    """Names of the corpora that are trained on: the configured ones, and "synthetic" if it was made."""
+    made = settings.raw.data.synthetic_share > 0 and cache(settings, "synthetic").ready
+    return [*settings.raw.data.train, *(["synthetic"] if made else [])]
 
 
 def _given_tokenizer(settings: Settings) -> Path | None:
@@ -116,7 +124,7 @@ def training_sets(settings: Settings) -> tuple[list[list[MonoCut]], list[MonoCut
     real = [cut for name in settings.raw.data.train for cut in tokenised(settings, name)]
     held = [cut for cut in real if zlib.crc32(cut.id.encode()) % 100 == 0]
     sets = [[cut for cut in real if zlib.crc32(cut.id.encode()) % 100]]
-    if settings.raw.data.synthetic_share > 0 and cache(settings, "synthetic").ready:
+    if "synthetic" in training_corpora(settings):
         sets.append(tokenised(settings, "synthetic"))
     if not all(sets):
         raise SpeechError(f"expected training speech with text in {settings.raw.data.root}, found none that is usable")
@@ -125,11 +133,14 @@ def training_sets(settings: Settings) -> tuple[list[list[MonoCut]], list[MonoCut
 
 
 def tokenised(settings: Settings, name: str) -> list[MonoCut]:
-    """The usable cuts of one prepared corpus; each knows its cache and carries its tokens."""
-    tokenizer, cuts = load_tokenizer(settings), cache(settings, name).cuts()
+    """The usable cuts of one prepared corpus; each knows its cache and carries its tokens, and their times if known."""
+    tokenizer, audio = load_tokenizer(settings), cache(settings, name)
+    cuts, times = audio.cuts(), audio.word_times() if settings.optim.alignment else {}
     for cut in cuts:
+        text, words = cut.supervisions[0].text or "", times.get(cut.id)
         cut.custom = {**(cut.custom or {}), "cache": name}
-        cut.supervisions[0].custom = {"tokens": tokenizer.encode(cut.supervisions[0].text or "")}
+        spans = token_spans(text, words, tokenizer) if words else None
+        cut.supervisions[0].custom = {"tokens": tokenizer.encode(text), "spans": spans}
     return [cut for cut in cuts if usable(cut, settings.batch)]
 
 

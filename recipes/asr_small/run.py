@@ -9,7 +9,7 @@ import sys
 from recipes.asr_small.settings import compose_settings
 from speech.errors import SpeechError
 
-STAGES = ("synthesize", "prepare", "batch_size", "train", "evaluate", "export")
+STAGES = ("synthesize", "prepare", "align", "batch_size", "train", "evaluate", "export", "pack")
 ALL = ["prepare", "train", "evaluate", "export"]
 
 

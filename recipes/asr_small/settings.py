@@ -13,7 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from recipes.asr_small.augment import AugmentConfig, SpecAugmentConfig
 from recipes.asr_small.batches import BatchConfig
-from recipes.asr_small.module import OptimConfig
+from recipes.asr_small.optim import OptimConfig
 from speech.asr.model import FastConformerConfig
 from speech.errors import SpeechError
 from speech.hub.schema import from_tree, to_tree

@@ -12,7 +12,7 @@ from lightning.pytorch.callbacks import EMAWeightAveraging
 
 from recipes.asr_small.callbacks import Progress, checkpoints
 from recipes.asr_small.data import Speech
-from recipes.asr_small.module import Losses
+from recipes.asr_small.module import Training
 from recipes.asr_small.prepare import load_tokenizer
 from recipes.asr_small.settings import Settings
 from recipes.asr_small.weights import start_from
@@ -25,7 +25,7 @@ def train(settings: Settings) -> None:
     """Train until `optim.steps`, or for `trainer.minutes`; goes on from the newest checkpoint in the work folder."""
     seed_everything(settings.raw.seed, verbose=False)
     torch.set_float32_matmul_precision("high")
-    module = Losses(FastConformer(settings.model), settings.optim, settings.mask, load_tokenizer(settings).decode)
+    module = Training(FastConformer(settings.model), settings.optim, settings.mask, load_tokenizer(settings).decode)
     found = checkpoints(settings.checkpoints)
     if found:
         log.info("going on from %s", found[0])

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from recipes.asr_small.callbacks import checkpoints
+from recipes.asr_small.optim import loss_weights
 from recipes.asr_small.settings import Settings
 from speech.asr.model import FastConformer
 from speech.errors import SpeechError
@@ -58,11 +59,13 @@ def trained(settings: Settings) -> tuple[FastConformer, dict[str, Any]]:
     if found:
         checkpoint = torch.load(found[0], map_location="cpu", weights_only=True)
         model.load_state_dict(_bare(checkpoint["state_dict"]))
-        return _heads(model, settings).eval(), {"steps": checkpoint["global_step"], **checkpoint["position"]}
+        steps = checkpoint["global_step"]
+        transducer = loss_weights(max(steps - 1, 0), settings.optim)["transducer"] > 0  # has had a step of its own
+        return _heads(model, settings, transducer).eval(), {"steps": steps, **checkpoint["position"]}
     if not settings.raw.init_from:
         raise SpeechError(f"expected a checkpoint in {settings.checkpoints}, found none: run stage=train first")
     start_from(model, Path(settings.raw.init_from))
-    return _heads(model, settings).eval(), {
+    return _heads(model, settings, settings.optim.transducer_weight > 0).eval(), {
         "steps": 0,
         "batches": 0,
         "audio_hours": 0.0,
@@ -70,11 +73,11 @@ def trained(settings: Settings) -> tuple[FastConformer, dict[str, Any]]:
     }
 
 
-def _heads(model: FastConformer, settings: Settings) -> FastConformer:
+def _heads(model: FastConformer, settings: Settings, transducer: bool) -> FastConformer:
     """The model with those heads only that the loss had a weight for."""
     weight, config = settings.optim.transducer_weight, settings.model
     kept = FastConformer(
-        replace(config, ctc=config.ctc and weight < 1, prediction=config.prediction if weight > 0 else None)
+        replace(config, ctc=config.ctc and weight < 1, prediction=config.prediction if transducer else None)
     )
     names = kept.state_dict().keys()
     kept.load_state_dict({name: value for name, value in model.state_dict().items() if name in names})
@@ -82,5 +85,6 @@ def _heads(model: FastConformer, settings: Settings) -> FastConformer:
 
 
 def _bare(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Without the prefix that the training module gives its model."""
-    return {name.removeprefix("model."): value for name, value in state.items()}
+    """The model's own tensors, without the prefix that the training module gives them."""
+    own = {name.removeprefix("model."): value for name, value in state.items() if name.startswith("model.")}
+    return own or state

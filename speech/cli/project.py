@@ -16,7 +16,7 @@ from speech.cli.output import AsJson, emit
 from speech.errors import SpeechError
 
 PASS_THROUGH = {"allow_extra_args": True, "ignore_unknown_options": True}
-TRAIN_EXTRA = ("lightning", "lhotse", "hydra")
+TRAIN_EXTRA = ("lightning", "lhotse", "hydra", "pocketsphinx")
 
 
 def checkout(folder: str) -> Path:

@@ -61,6 +61,7 @@ def save(
     count = str(sum(p.numel() for p in parameters.values()))
     with replacing(Path(folder)) as made:
         save_file(tensors, made / WEIGHTS, metadata={"format": "pt", "parameters": count})
+        (made / WEIGHTS).chmod(0o644)  # safetensors makes files that only their owner can read
         text = yaml.safe_dump({"family": family, **to_tree(model.config)}, sort_keys=False, allow_unicode=True)
         (made / CONFIG).write_text(text, encoding="utf-8")
         shutil.copyfile(tokenizer, made / TOKENIZERS[Path(tokenizer).suffix == ".txt"])
@@ -148,8 +149,13 @@ def build(kind: type[nn.Module], config: Any, tensors: dict[str, Tensor], source
 class _Unfilled(TorchFunctionMode):
     """Spares a model that is about to be loaded the drawing of random weights, which takes longer than reading them."""
 
+    draws = (Tensor.uniform_, Tensor.normal_, nn.init.uniform_, nn.init.normal_, nn.init.kaiming_uniform_)
+
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        return args[0] if func in (Tensor.uniform_, Tensor.normal_) else func(*args, **(kwargs or {}))
+        kwargs = kwargs or {}
+        if func in self.draws:
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **kwargs)
 
 
 @contextmanager

@@ -23,14 +23,16 @@ class Linear(nn.Linear):
 
 
 def pack(module: nn.Module) -> None:
-    """Lay the weights of all `Linear`s of `module` on a CPU out for oneDNN: in place, and for inference only.
+    """Lay the float32 weights of all `Linear`s of `module` on a CPU out for oneDNN: in place, and for inference only.
 
-    Shapes, parameter names and results stay, the latter up to rounding; the module can no longer be saved, moved or
-    trained. Nothing happens where oneDNN's packed weights are no gain: on other devices and other processors than x86.
+    Names, shapes and, up to rounding, results stay; the module can no longer be trained, saved, copied or moved. On
+    other devices, and on other processors than x86, nothing changes.
     """
     if not torch.backends.mkldnn.is_available() or platform.machine() not in ("x86_64", "AMD64"):
         return
     for linear in module.modules():
-        if isinstance(linear, Linear) and linear.weight.device.type == "cpu" and not linear.weight.is_mkldnn:
+        if not isinstance(linear, Linear) or linear.weight.is_mkldnn:
+            continue
+        if linear.weight.device.type == "cpu" and linear.weight.dtype == torch.float32:
             packed = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach())
             linear.weight = nn.Parameter(packed, requires_grad=False)

@@ -36,6 +36,12 @@ def test_reverberation_keeps_the_onset_and_decays() -> None:
     assert 10 * np.log10(early.mean() / late.mean()) == pytest.approx(30, abs=3)  # half of 60 dB after half the decay
 
 
+def test_hiss_fills_digital_silence_at_its_level() -> None:
+    config = AugmentConfig(speeds=(1.0,), noise=0, reverberation=0, hiss=1.0, hiss_db=(-60.0, -60.0))
+    hiss = augment(np.zeros(RATE, np.float32), [], config, np.random.default_rng(0))
+    assert 20 * np.log10(hiss.std()) == pytest.approx(-60, abs=0.2)
+
+
 def test_augment_is_drawn_from_its_generator_alone_and_never_clips() -> None:
     noises = [np.random.default_rng(2).standard_normal(8000).astype(np.float32)]
     config = AugmentConfig(noise=1.0, reverberation=1.0, gain_db=(20.0, 20.0))

@@ -16,6 +16,7 @@ pytest.importorskip("lightning", reason="the training extra is not installed")
 
 import soundfile
 
+from recipes.asr_small.cache import AudioCache
 from recipes.asr_small.run import main
 from speech.errors import SpeechError
 
@@ -82,6 +83,37 @@ def test_every_stage(corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     )
     assert (again / "tokenizer.model").read_bytes() == (tmp_path / "tokenizer.model").read_bytes()
     assert load_folder(again / "export").config.prediction is None
+
+
+def test_word_times_guide_a_training(corpus: Path, tmp_path: Path) -> None:
+    from recipes.asr_small.settings import compose_settings
+    from recipes.asr_small.weights import trained
+
+    guided = ["optim.alignment=0.3", "optim.intermediate=0.3", "optim.transducer_start=0.5", "optim.steps=4"]
+    guided += ["optim.contexts_start=2", "optim.context_weights=[3,2,2,2]", "augment.features.start=2"]
+    main(overrides(corpus, tmp_path, "stage=prepare"))
+    with pytest.raises(SpeechError, match="stage=align"):
+        main(overrides(corpus, tmp_path, "stage=train", *guided))
+    audio = AudioCache(tmp_path / "audio", "train")
+    texts = {cut.id: (cut.supervisions[0].text or "").split() for cut in audio.cuts()}
+    times = {name: [(0.75 * i, 0.75 * i + 0.5) for i in range(len(words))] for name, words in texts.items()}
+    audio.words.write_text(json.dumps(times))
+    main(overrides(corpus, tmp_path, "stage=train", *guided, "trainer.minutes=0"))
+    early = compose_settings(overrides(corpus, tmp_path, *guided))
+    assert trained(early)[0].prediction is None  # the transducer has not begun
+    main(overrides(corpus, tmp_path, "stage=[train,pack]", *guided))
+    assert trained(early)[0].prediction is not None
+    rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    parts = [set(row) & {"ctc", "ctc_middle", "alignment", "transducer"} for row in rows if "loss" in row]
+    always = {"ctc", "ctc_middle", "alignment"}
+    assert parts == [always, always, always | {"transducer"}, always | {"transducer"}]
+    # what was packed is a work folder to train in
+    packed, here = tmp_path / "packed", tmp_path / "here"
+    packed.rename(here)
+    place = [f"data.root={here / 'data'}", "data.evaluation=[]", "optim.steps=1"]
+    main([*overrides(corpus, here, "stage=[prepare,train]", *guided), *place])
+    with pytest.raises(SpeechError, match="context_weights"):
+        main(overrides(corpus, tmp_path, "stage=train", "optim.context_weights=[1]"))
 
 
 def test_a_killed_training_goes_on_as_if_nothing_had_happened(corpus: Path, tmp_path: Path) -> None:

@@ -1,0 +1,26 @@
+"""The delay of words, on events made by hand."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmarks.transcribe import word_delays
+from speech.asr.events import Event, Final, Partial, SpeechEnd, SpeechStart, Word
+
+
+def final(*words: Word) -> Final:
+    return Final(" ".join(w.text for w in words), words, words[0].start, words[-1].end, 1.0)
+
+
+def test_a_word_counts_from_the_first_event_that_shows_it_whole() -> None:
+    red, hats, again = Word("red", 0.1, 0.4, 1.0), Word("hats", 0.5, 0.9, 1.0), Word("red", 2.0, 2.3, 1.0)
+    events: list[tuple[float, Event]] = [
+        (0.5, SpeechStart(0.1)),
+        (0.5, Partial("red", 0, 0.1, 0.4)),
+        (0.9, Partial("red hat", 3, 0.1, 0.8)),  # not yet the word that it becomes
+        (1.1, Partial("red hats", 3, 0.1, 0.9)),
+        (1.8, SpeechEnd(0.9)),
+        (1.8, final(red, hats)),
+        (3.0, final(again)),  # no partial before: the final itself shows it; the utterance before does not
+    ]
+    assert word_delays(events) == pytest.approx([0.1, 0.2, 0.7])
