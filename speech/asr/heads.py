@@ -5,13 +5,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from speech.kernels.linear import Linear
+
 
 class CTCHead(nn.Module):
     """Log-probabilities of tokens and, last, the blank (Graves et al. 2006). [b, t, d] -> [b, t, vocabulary + 1]."""
 
     def __init__(self, dim: int, vocabulary: int) -> None:
         super().__init__()
-        self.out = nn.Linear(dim, vocabulary + 1)
+        self.out = Linear(dim, vocabulary + 1)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.out(x).float().log_softmax(-1)
@@ -54,9 +56,9 @@ class Joint(nn.Module):
 
     def __init__(self, encoder_dim: int, prediction_dim: int, dim: int, vocabulary: int, dropout: float = 0.0) -> None:
         super().__init__()
-        self.enc, self.pred = nn.Linear(encoder_dim, dim), nn.Linear(prediction_dim, dim)
+        self.enc, self.pred = Linear(encoder_dim, dim), Linear(prediction_dim, dim)
         self.dropout = nn.Dropout(dropout)
-        self.out = nn.Linear(dim, vocabulary + 1)
+        self.out = Linear(dim, vocabulary + 1)
 
     def forward(self, acoustic: Tensor, predicted: Tensor) -> Tensor:
         """All pairs. acoustic: [b, t, d]; predicted: [b, u, e] -> scores [b, t, u, vocabulary + 1]."""

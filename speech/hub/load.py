@@ -11,6 +11,7 @@ from speech.asr.recogniser import Recogniser, find_device
 from speech.asr.tokenizer import Tokenizer
 from speech.hub.checkpoint import load_folder
 from speech.hub.find import locate
+from speech.kernels.linear import pack
 
 if TYPE_CHECKING:
     from speech.asr.model import FastConformer
@@ -32,7 +33,8 @@ def load(
     look_ahead: milliseconds of future that the model may wait for, one of those it was trained for; by default the
     first of them.
     decoder: "rnnt" or "ctc", where the model has both; by default the transducer.
-    dtype: precision of the parameters, float32 by default.
+    dtype: precision of the parameters, float32 by default. On a CPU float32 weights are laid out for inference (`pack`): to
+    train or save a model, read it with `hub.checkpoint.load_folder` instead.
 
     Raises:
         SpeechError: the model is unknown or damaged, or has no such look-ahead or decoder, or the device is not there.
@@ -41,4 +43,6 @@ def load(
     checkpoint = load_folder(locate(name), where, dtype)
     tokenizer = Tokenizer.load(checkpoint.tokenizer)
     model: FastConformer = checkpoint.model  # type: ignore[assignment]
+    if where.type == "cpu":
+        pack(model)
     return Recogniser(model, tokenizer, look_ahead=look_ahead, decoder=decoder, device=where)
