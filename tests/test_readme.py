@@ -14,8 +14,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
 SET_UP = ("git ", "cd ", "pip ", "apt-get ", "sudo ")
-LONG = re.compile(r"speech (train|bench|models pull|listen(?!.*--input))\b")
-"""Commands that need hours, a network or a microphone: these are asked for their help only."""
+LONG = re.compile(r"speech (train|bench|models (?:pull|import)|listen(?!.*--input))\b")
+"""Commands that need hours, a network, a microphone or a file of one's own: these are asked for their help only."""
 
 
 def blocks(language: str) -> list[str]:

@@ -9,6 +9,7 @@ from torch import nn
 
 from speech.asr.conformer import ConformerLayer, Norm
 from speech.asr.subsampling import Subsampling
+from speech.errors import SpeechError
 from speech.streaming.attention import Attention
 from speech.streaming.module import Pointwise, Sequential
 
@@ -18,7 +19,8 @@ class EncoderConfig:
     """A FastConformer. Defaults: the 114 M public model `stt_en_fastconformer_hybrid_large_streaming_multi`.
 
     contexts: the (left, look-ahead) pairs in encoder frames of 80 ms that the model was trained for; the first is the
-    default. conv_context: past and future frames of the depthwise convolution.
+    default. conv_context: past and future frames of the depthwise convolution. Raises SpeechError for contexts that
+    cannot be run.
     """
 
     features: int = 80
@@ -36,6 +38,19 @@ class EncoderConfig:
     chunked: bool = True
     dropout: float = 0.1
     attention_dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        fits = [min(pair) >= 0 and not (self.chunked and pair[0] % (pair[1] + 1)) for pair in self.contexts]
+        if not fits or not all(fits):
+            raise SpeechError(
+                "expected (left, look-ahead) contexts of 0 frames or more, in chunked attention with a left that is a "
+                f"multiple of look-ahead + 1, got {[list(pair) for pair in self.contexts]}: correct them"
+            )
+
+    def look_aheads(self, frame: float) -> dict[int, tuple[int, int]]:
+        """The contexts by their look-ahead in milliseconds; frame: seconds of an encoder frame."""
+        depth = 1 if self.chunked else self.layers  # a sliding window looks ahead in every layer
+        return {round(1e3 * frame * depth * context[1]): context for context in self.contexts}
 
 
 class Scale(nn.Module):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor, nn
 
 from speech.asr.encoder import Encoder, EncoderConfig
@@ -35,6 +36,17 @@ class FastConformerConfig:
     prediction: PredictionConfig | None = field(default_factory=PredictionConfig)
 
 
+class Cast(nn.Module):
+    """x as `dtype`: features are computed in float32 whatever the precision of the encoder."""
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.dtype = dtype
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.to(self.dtype)
+
+
 class FastConformer(nn.Module):
     """Samples to token scores by a shared encoder and a CTC head, a transducer, or both."""
 
@@ -58,4 +70,4 @@ class FastConformer(nn.Module):
     def pipeline(self, context: tuple[int, int] | None = None) -> Sequential:
         """Front end and encoder as one streamable module at one context. samples [b, n] -> frames [b, t, d]."""
         encoder = self.encoder.at(context or self.config.encoder.contexts[0])
-        return Sequential(mel=self.mel, encoder=encoder)
+        return Sequential(mel=self.mel, cast=Cast(next(encoder.parameters()).dtype), encoder=encoder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Literal
@@ -86,12 +87,13 @@ class Recogniser:
         headerless samples are to be read. progress: called with the seconds done so far. Raises SpeechError for what
         cannot be read or is not samples.
         """
-        if isinstance(source, np.ndarray):
+        if isinstance(source, str | os.PathLike):
+            rate, parts = self.sample_rate, blocks(source, self.sample_rate, pcm=pcm)
+        else:
+            samples = to_float(source)
             if sample_rate is None:
                 raise SpeechError("expected a sample rate beside an array of samples, got none: pass sample_rate=...")
-            rate, parts = sample_rate, _pieces(to_float(source))
-        else:
-            rate, parts = self.sample_rate, blocks(source, self.sample_rate, pcm=pcm)
+            rate, parts = sample_rate, _pieces(samples)
         segments: list[Segment] = []
         with Stream(self._setup(look_ahead, decoder, BLOCK), rate) as stream:
             for part in parts:
@@ -124,9 +126,7 @@ class Recogniser:
     @property
     def _contexts(self) -> dict[int, tuple[int, int]]:
         """(left, look-ahead) in encoder frames by look-ahead in milliseconds."""
-        config = self.model.config.encoder
-        depth = 1 if config.chunked else config.layers  # a sliding window looks ahead in every layer
-        return {round(1e3 * self._frame * depth * context[1]): context for context in config.contexts}
+        return self.model.config.encoder.look_aheads(self._frame)
 
     def _pipeline(self, context: tuple[int, int]) -> Sequential:
         """Samples to encoder frames at one context; made once, shared by all streams."""

@@ -64,7 +64,7 @@ class Stream:
         if voice and setup.rate != SAMPLE_RATE:
             raise SpeechError(f"expected a model at {SAMPLE_RATE} Hz beside voice activity, got one at {setup.rate} Hz")
         self.setup, self.sample_rate, self._voice = setup, sample_rate, voice
-        self._driver = Driver(setup.pipeline, setup.chunk)
+        self._driver = Driver(setup.pipeline, setup.chunk, input_dtype=torch.float32)
         device, dtype = self._driver.device, self._driver.dtype
         self._arena = Arena(setup.decoder.init_state(1, "meta", dtype), 1, device)
         self._slot = torch.zeros(1, dtype=torch.long, device=device)
@@ -135,6 +135,15 @@ class Stream:
         if self._closed:
             raise SpeechError("expected an open stream, but it was closed: open another with Recogniser.stream()")
 
+    def _check_portable(self) -> None:
+        """Raise SpeechError where there is state that no snapshot holds."""
+        self._check_open()
+        if self.sample_rate != self.setup.rate or self._voice:
+            raise SpeechError(
+                f"expected a stream at the model's own {self.setup.rate} Hz and without voice activity for a snapshot, "
+                f"got one at {self.sample_rate} Hz {'with' if self._voice else 'without'} it: resample before pushing"
+            )
+
     def _feed(self, x: np.ndarray) -> list[Event]:
         """Run samples at the pipeline's rate chunk by chunk, so that events do not depend on how they were pushed."""
         events: list[Event] = []
@@ -143,7 +152,7 @@ class Stream:
             if self._voice:
                 events += [self._reporter.mark(mark) for mark in self._voice.push(x[:room])]
             done = self._driver.emitted
-            tokens, decoded = self._decode(done, self._driver.push(torch.from_numpy(x[:room])))
+            tokens, decoded = self._decode(done, self._driver.push(torch.tensor(x[:room])))
             if decoded > done:
                 events += self._reporter.advance(tokens, decoded)
             x = x[room:]
@@ -162,13 +171,7 @@ class Stream:
 
         Raises SpeechError where samples are resampled or voice is watched: that state cannot be taken out.
         """
-        self._check_open()
-        if self.sample_rate != self.setup.rate or self._voice:
-            raise SpeechError(
-                f"expected a stream at the model's own {self.setup.rate} Hz and without voice activity to take a "
-                f"snapshot of, got one at {self.sample_rate} Hz {'with' if self._voice else 'without'} it: "
-                "resample before pushing"
-            )
+        self._check_portable()
         told = {"received": self._received, "ended": self._ended, "reporter": self._reporter.snapshot()}
         parts = json.dumps(told).encode(), self._driver.snapshot(), self._arena.save(0)
         return HEADER.pack(MAGIC, VERSION, len(parts[0]), len(parts[1])) + b"".join(parts)
@@ -176,9 +179,9 @@ class Stream:
     def restore(self, data: bytes) -> None:
         """Go on where `snapshot` was taken, in a stream of the same model, look-ahead and decoder.
 
-        Raises SpeechError for a snapshot that does not fit.
+        Raises SpeechError for a snapshot that does not fit, and for a stream that none can be taken of.
         """
-        self._check_open()
+        self._check_portable()
         if len(data) < HEADER.size or data[:4] != MAGIC:
             raise SpeechError(
                 f"expected the snapshot of a stream, got {len(data)} other bytes: pass what snapshot() returned"
@@ -194,7 +197,10 @@ class Stream:
         self.reset()
         self._arena.load(0, data[told_end + driver_size :])
         self._driver.restore(data[told_end : told_end + driver_size])
-        told = json.loads(data[HEADER.size : told_end])
+        try:
+            told = json.loads(data[HEADER.size : told_end])
+        except ValueError as error:
+            raise SpeechError("expected a whole snapshot, got a damaged one: take it again") from error
         self._received, self._ended = told["received"], told["ended"]
         self._reporter.restore(told["reporter"])
 
@@ -273,4 +279,4 @@ def to_float(pcm: np.ndarray) -> np.ndarray:
         return pcm.astype(np.float32) / 32768
     if not np.isfinite(pcm).all():
         raise SpeechError("expected finite samples, got NaN or infinity: check what makes them")
-    return pcm
+    return np.ascontiguousarray(pcm)

@@ -17,6 +17,7 @@ from speech.audio.resample import Resampler
 from speech.errors import SpeechError
 
 STDIN = "-"
+MAX_CHANNELS = 1024  # as in libsndfile
 
 
 @dataclass(frozen=True)
@@ -43,9 +44,10 @@ class Pcm:
     def __post_init__(self) -> None:
         if self.encoding not in ("s16le", "f32le"):
             raise SpeechError(f"expected raw samples as s16le or f32le, got '{self.encoding}'")
-        if self.sample_rate < 1 or self.channels < 1:
+        if self.sample_rate < 1 or not 1 <= self.channels <= MAX_CHANNELS:
             raise SpeechError(
-                f"expected raw samples of at least 1 Hz and 1 channel, got {self.sample_rate} Hz and {self.channels}"
+                f"expected raw samples of at least 1 Hz and 1 to {MAX_CHANNELS} channels, got {self.sample_rate} Hz "
+                f"and {self.channels}"
             )
 
     @property
@@ -70,6 +72,8 @@ class Reader:
         self.length: int | None = None
         if str(path) != STDIN:
             _check(Path(path), self.name)
+        elif sys.stdin is None:
+            raise SpeechError("expected sound on standard input, but it is closed: pipe a recording into it")
         if pcm is None:
             file = self._file = self._decoder(path)
             self.sample_rate = file.samplerate
@@ -87,7 +91,7 @@ class Reader:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._file is not sys.stdin.buffer:
+        if sys.stdin is None or self._file is not sys.stdin.buffer:
             self._file.close()
 
     @property
@@ -108,7 +112,8 @@ class Reader:
         try:
             if str(path) == STDIN:
                 return soundfile.SoundFile(sys.stdin.fileno(), closefd=False)
-            return soundfile.SoundFile(path)
+            name = os.fsencode(path) if os.name == "posix" else path  # which need not be text
+            return soundfile.SoundFile(name)  # type: ignore[arg-type]
         except (soundfile.LibsndfileError, TypeError) as error:  # TypeError: the name ends in .raw
             reason = getattr(error, "error_string", str(error)).rstrip(".")
             if "SF_INFO struct incomplete" in reason:

@@ -61,6 +61,8 @@ class MelConfig:
     clip: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
+        if self.sample_rate < 1:
+            raise SpeechError(f"expected a sample rate of at least 1 Hz, got {self.sample_rate}")
         if not 0 < self.hop <= self.window <= self.n_fft:
             raise SpeechError(
                 f"expected 0 < hop <= window <= n_fft, got hop {self.hop}, window {self.window}, n_fft {self.n_fft}"

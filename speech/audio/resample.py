@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import Literal
 
 import numpy as np
 import soxr
 
 from speech.errors import SpeechError
+
+SLOWEST, FASTEST = 100, 10_000_000  # Hz: beyond lies damage, and conversion would take all memory or all day
 
 Quality = Literal["VHQ", "HQ", "MQ", "LQ", "QQ"]
 
@@ -17,13 +20,15 @@ class Resampler:
 
     What comes out, flush included, does not depend on how the input is cut, and n samples give round(n * to / from).
     `quality` is soxr's; "HQ" holds back some 20 to 70 ms of sound until more comes or `flush`, "QQ" less than 1 ms.
-    Raises SpeechError for a rate that is not above 0.
+    Raises SpeechError for a rate that is not between 100 Hz and 10 MHz.
     """
 
     def __init__(self, from_rate: float, to_rate: float, quality: Quality = "HQ") -> None:
         for rate in (from_rate, to_rate):
-            if not 0 < rate < float("inf"):
-                raise SpeechError(f"expected a sample rate above 0 Hz, got {rate:g}")
+            if not isinstance(rate, Real) or not SLOWEST <= rate <= FASTEST:
+                raise SpeechError(
+                    f"expected a sample rate of {SLOWEST} to {FASTEST} Hz, got {rate!r}: check where it comes from"
+                )
         self.from_rate, self.to_rate = from_rate, to_rate
         self._stream = None
         if from_rate != to_rate:

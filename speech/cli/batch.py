@@ -64,11 +64,21 @@ def _recordings(source: Path) -> list[tuple[Path, Path]]:
     return [(path, path.relative_to(source)) for path in found]
 
 
+def make_folder(path: Path) -> None:
+    """Make the folder `path` where it is missing."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SpeechError(
+            f"expected a folder to write to, got {path}: {error.strerror or error}; choose another --output folder"
+        ) from error
+
+
 def write_whole(path: Path, text: str) -> None:
     """Write `text` so that `path` holds all of it or does not change, whatever happens meanwhile."""
     part = path.with_name(f".{path.name}.part")
+    make_folder(path.parent)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         part.write_text(text, encoding="utf-8")
         part.replace(path)
     except OSError as error:

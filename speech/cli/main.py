@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from io import TextIOWrapper
 from typing import Annotated, Any
 
 import typer
@@ -68,6 +69,9 @@ def speech(
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line on `argv` (default: the process's own arguments); ends in `SystemExit`."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a file's name need not be text: print it escaped, and go on
+            stream.reconfigure(errors="backslashreplace")
     app(args=argv, prog_name="speech")
 
 

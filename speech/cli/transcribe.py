@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from speech.cli import recogniser as options
-from speech.cli.batch import STANDARD_INPUT, Job, plan, write_whole
+from speech.cli.batch import STANDARD_INPUT, Job, make_folder, plan, write_whole
 from speech.cli.output import AsJson, emit, note
 from speech.errors import SpeechError
 
@@ -71,6 +71,8 @@ def transcribe(
         else:
             todo.append(job)
     if todo:
+        if output:
+            make_folder(output)
         recogniser = options.load(model, look_ahead, decoder, device, threads)
         try:
             batch.run(todo, recogniser, headerless)
@@ -114,6 +116,8 @@ class Batch:
                     advance(transcript.duration)
                     self.audio += transcript.duration
                     self.keep(job, transcript)
+                except BrokenPipeError:  # nobody reads on
+                    raise
                 except (SpeechError, OSError) as error:
                     self.fail(job, error)
                 bar.remove_task(task)

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 import yaml
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
@@ -78,12 +78,8 @@ def load_folder(folder: str | Path, device: torch.device | str = "cpu", dtype: t
     """
     folder = Path(folder)
     family, config = read_config(folder)
-    try:
-        tensors = load_file(_existing(folder / WEIGHTS), device=str(device))
-    except (SafetensorError, OSError) as error:
-        raise SpeechError(
-            f"expected {folder / WEIGHTS} to be whole, it is damaged or cut short: fetch it again"
-        ) from error
+    with _whole(folder / WEIGHTS) as path:
+        tensors = load_file(path, device=str(device))
     model = build(FAMILIES[family][1], config, tensors, str(folder))
     for parameter in model.parameters():
         parameter.data = parameter.data.to(dtype or torch.float32)
@@ -103,6 +99,13 @@ def read_config(folder: Path) -> tuple[str, Any]:
     if not isinstance(family, str) or family not in FAMILIES:
         raise SpeechError(f"expected {path} to name a family of {', '.join(FAMILIES)}, got {family!r}")
     return family, from_tree(FAMILIES[family][0], tree, str(path))
+
+
+def count_parameters(folder: Path) -> int:
+    """How many parameters the weights of a checkpoint folder hold, by their header; 0 where it does not say."""
+    with _whole(folder / WEIGHTS) as path, safe_open(path, framework="np") as file:
+        count = (file.metadata() or {}).get("parameters", "")
+    return int(count) if count.isdecimal() else 0
 
 
 def tokenizer_file(folder: Path) -> Path:
@@ -185,6 +188,15 @@ def replacing(folder: Path) -> Iterator[Path]:
         raise SpeechError(f"expected to write the checkpoint {folder}, it failed: {error}") from error
     finally:
         shutil.rmtree(made, ignore_errors=True)
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[Path]:
+    """Reading the weights `path`; what goes wrong is told in one sentence."""
+    try:
+        yield _existing(path)
+    except (SafetensorError, OSError) as error:
+        raise SpeechError(f"expected {path} to be whole, it is damaged or cut short: fetch it again") from error
 
 
 def _existing(path: Path) -> Path:

@@ -33,7 +33,7 @@ def load(
     look_ahead: milliseconds of future that the model may wait for, one of those it was trained for; by default the
     first of them.
     decoder: "rnnt" or "ctc", where the model has both; by default the transducer.
-    dtype: precision of the parameters, float32 by default. On a CPU float32 weights are laid out for inference (`pack`): to
+    dtype: precision of the parameters, float32 by default. On a CPU float32 weights are laid out for inference; to
     train or save a model, read it with `hub.checkpoint.load_folder` instead.
 
     Raises:

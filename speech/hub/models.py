@@ -91,23 +91,18 @@ def info(name: str | Path) -> Info:
         elif is_hub_name(name):
             hint = f"`speech models pull {name}` fetches it"
         raise SpeechError(f"expected a model that is on this machine, {str(name)!r} is not: {hint}")
-    from safetensors import safe_open
-
-    from speech.hub.checkpoint import CARD, WEIGHTS, read_config
+    from speech.hub.checkpoint import CARD, count_parameters, read_config
 
     family, config = read_config(folder)
-    with safe_open(folder / WEIGHTS, framework="np") as file:
-        parameters = int((file.metadata() or {}).get("parameters", 0))
     licence, summary = read_card(folder / CARD)
-    frame = 8000 * config.mel.hop / config.mel.sample_rate  # ms; subsampling makes one frame of eight
-    depth = 1 if config.encoder.chunked else config.encoder.layers  # a sliding window looks ahead in every layer
+    frame = 8 * config.mel.hop / config.mel.sample_rate  # seconds; subsampling makes one frame of eight
     return Info(
         name=str(name),
         path=str(folder),
         family=family,
-        parameters=parameters,
+        parameters=count_parameters(folder),
         sample_rate=config.mel.sample_rate,
-        look_aheads=tuple(round(ahead * depth * frame) for _, ahead in config.encoder.contexts),
+        look_aheads=tuple(config.encoder.look_aheads(frame)),
         heads=("rnnt",) * (config.prediction is not None) + ("ctc",) * config.ctc,
         vocabulary=config.vocabulary,
         licence=licence,

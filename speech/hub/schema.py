@@ -21,10 +21,11 @@ def to_tree(value: Any) -> Any:
 def from_tree(kind: Any, tree: Any, at: str) -> Any:
     """A value of the annotated type `kind` from plain data; `at` is its dotted name for messages.
 
-    Knows dataclasses, `X | None`, `Literal`, tuples, and plain scalars. An int is taken where a float is expected.
+    Knows dataclasses, `X | None`, `Literal`, tuples, and plain scalars. An int is taken where a float is expected. A
+    key that is missing has its field's default: a field added later must default to what was done before it.
 
     Raises:
-        SpeechError: a key is unknown or missing, or a value has another type.
+        SpeechError: a key is unknown, a key without a default is missing, or a value has another type.
     """
     origin, args = get_origin(kind), get_args(kind)
     if dataclasses.is_dataclass(kind):
@@ -50,17 +51,19 @@ def from_tree(kind: Any, tree: Any, at: str) -> Any:
 def _dataclass(kind: Any, tree: Any, at: str) -> Any:
     if not isinstance(tree, dict):
         raise SpeechError(f"expected {at} to be a mapping with the fields of {kind.__name__}, got {tree!r}")
-    names = [f.name for f in dataclasses.fields(kind)]
+    fields = dataclasses.fields(kind)
+    names = [f.name for f in fields]
     unknown = [str(key) for key in tree if key not in names]
-    missing = [name for name in names if name not in tree]
+    needed = [f.name for f in fields if f.default is f.default_factory is dataclasses.MISSING]
+    missing = [name for name in needed if name not in tree]
     if unknown:
         raise SpeechError(
             f"expected in {at} only the keys {', '.join(names)}, got also {', '.join(unknown)}: remove them"
         )
     if missing:
-        raise SpeechError(f"expected in {at} the keys {', '.join(names)}, but {', '.join(missing)} is missing: add it")
+        raise SpeechError(f"expected in {at} the keys {', '.join(needed)}, but {', '.join(missing)} is missing: add it")
     hints = get_type_hints(kind)
-    return kind(**{name: from_tree(hints[name], tree[name], f"{at}.{name}") for name in names})
+    return kind(**{name: from_tree(hints[name], value, f"{at}.{name}") for name, value in tree.items()})
 
 
 def _named(kind: Any) -> str:

@@ -23,6 +23,7 @@ class Driver:
 
     module: in evaluation mode. chunk: input frames a step, a multiple of `module.grain`. shape: of one input frame
     (samples: ()). phase: the input index at which the stream begins (default: the one with the least latency).
+    dtype: of the floating state (default: the module's own). input_dtype: of the input frames (default: the same).
     """
 
     def __init__(
@@ -34,10 +35,12 @@ class Driver:
         phase: int | None = None,
         device: Device = None,
         dtype: torch.dtype | None = None,
+        input_dtype: torch.dtype | None = None,
     ) -> None:
         home = home_of(module)
         self.module, self.chunk, self.shape = module, chunk, shape
         self.device, self.dtype = torch.device(device or home[0]), dtype or home[1]
+        self.input_dtype = input_dtype or self.dtype
         self.phase = phase_for(module) if phase is None else phase
         check(module, chunk, self.phase)
         self._first, self._outputs = module.first(self.phase), chunk * module.up // module.down  # of a step
@@ -49,7 +52,7 @@ class Driver:
     def reset(self) -> None:
         """Begin another stream."""
         self.arena.reset([0])
-        self._pending = torch.zeros(-self.phase, *self.shape, device=self.device, dtype=self.dtype)
+        self._pending = torch.zeros(-self.phase, *self.shape, device=self.device, dtype=self.input_dtype)
         self._steps = self.received = 0
         self._ended = False
 
@@ -70,7 +73,7 @@ class Driver:
             expected = ", ".join(map(str, ("t", *self.shape)))
             raise SpeechError(f"expected frames of shape [{expected}], got {list(x.shape)}")
         with torch.inference_mode():
-            self._pending = torch.cat([self._pending, x.to(self.device, self.dtype)])
+            self._pending = torch.cat([self._pending, x.to(self.device, self.input_dtype)])
             self.received += len(x)
             outs = []
             while len(self._pending) >= self.chunk:
@@ -86,7 +89,7 @@ class Driver:
             outs = []
             while self.emitted < total:
                 missing = max(self.chunk - len(self._pending), 0)
-                silence = torch.zeros(missing, *self.shape, device=self.device, dtype=self.dtype)
+                silence = torch.zeros(missing, *self.shape, device=self.device, dtype=self.input_dtype)
                 self._pending = torch.cat([self._pending, silence])
                 outs.append(self._step(self.received))
             self._ended = True
@@ -107,7 +110,7 @@ class Driver:
             return torch.cat(outs)
         if self._empty is None:  # what an output looks like is known only by making some
             place = Place(self._slot + self.phase, self._slot, self.chunk, self.phase)
-            nothing = Frames(torch.zeros(1, self.chunk, *self.shape, device=self.device, dtype=self.dtype), place)
+            nothing = Frames(torch.zeros(1, self.chunk, *self.shape, device=self.device, dtype=self.input_dtype), place)
             scratch = Arena(self.module, 1, self.device, self.dtype).state
             self._empty = self.module.step(nothing, scratch, self._slot).data[0, :0]
         return self._empty.clone()
@@ -131,5 +134,5 @@ class Driver:
             )
         self.arena.load(0, data[HEADER.size + size :])
         raw = torch.tensor(np.frombuffer(data, np.uint8, size, HEADER.size))
-        self._pending = raw.view(self.dtype).view(-1, *self.shape).to(self.device)
+        self._pending = raw.view(self.input_dtype).view(-1, *self.shape).to(self.device)
         self._steps, self.received, self._ended = steps, received, ended

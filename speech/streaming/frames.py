@@ -41,6 +41,11 @@ class Place:
         """[b, t] bool: whether the frame lies inside its stream."""
         return (self.index >= 0) & (self.index < self.stop[:, None])
 
+    @cached_property
+    def outside(self) -> Tensor:
+        """[b, t] bool: whether the frame lies outside its stream."""
+        return ~self.valid
+
     def memo(self, key: Hashable, build: Callable[[], Any]) -> Any:
         """What `build` returns, computed once for this place: masks that all layers at one rate share."""
         if key not in self._memo:
@@ -69,7 +74,7 @@ class Frames:
 
     def zeroed(self) -> Tensor:
         """[b, t, ...]: the data with everything outside the stream set to zero."""
-        outside = ~self.place.valid
+        outside = self.place.outside
         return self.data.masked_fill(outside.view(*outside.shape, *[1] * (self.data.dim() - 2)), 0.0)
 
     @property

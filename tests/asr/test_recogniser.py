@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+import torch
 
 from speech.asr import recogniser as module
 from speech.asr.endpoint import EndpointConfig
@@ -13,6 +15,7 @@ from speech.asr.model import FastConformer, FastConformerConfig
 from speech.asr.recogniser import Recogniser
 from speech.asr.tokenizer import SentencePiece, WordPiece
 from speech.errors import SpeechError
+from speech.streaming.frames import Frames
 from tests.asr.small import noise, small_model
 
 RATE = 16000
@@ -103,15 +106,41 @@ def test_wrong_calls_are_one_sentence(recogniser: Recogniser, tmp_path: Path) ->
     pcm = noise(0.5)
     for call, says in (
         (lambda: recogniser.transcribe(pcm), "sample rate"),
-        (lambda: recogniser.transcribe(pcm, 0), "above 0 Hz"),
+        (lambda: recogniser.transcribe(pcm, 0), "sample rate of"),
+        (lambda: recogniser.transcribe(pcm, "16000"), "sample rate of"),  # type: ignore[arg-type]
+        (lambda: recogniser.transcribe(pcm.tolist(), RATE), "numpy array.*got list"),  # type: ignore[arg-type]
+        (lambda: recogniser.transcribe(None), "numpy array.*got NoneType"),  # type: ignore[arg-type]
         (lambda: recogniser.transcribe(pcm[:, None], RATE), "mono"),
         (lambda: recogniser.transcribe(pcm, RATE, look_ahead=7), "look-ahead"),
         (lambda: recogniser.transcribe(tmp_path / "no.wav"), "no.wav"),
         (lambda: recogniser.stream(RATE, decoder="x"), "decoder"),
-        (lambda: recogniser.stream(-1), "above 0 Hz"),
+        (lambda: recogniser.stream(-1), "sample rate of"),
     ):
         with pytest.raises(SpeechError, match=says):
             call()
+
+
+def test_a_view_and_an_array_that_is_read_only_are_samples_too(recogniser: Recogniser) -> None:
+    pcm = noise(1.0, 3)
+    backwards = recogniser.transcribe(pcm[::-1].copy(), RATE)
+    assert recogniser.transcribe(pcm[::-1], RATE) == backwards
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert recogniser.transcribe(np.frombuffer(pcm.tobytes(), np.float32)[::-1], RATE) == backwards
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_features_are_as_good_at_any_precision_of_the_weights(tokenizer: SentencePiece, dtype: torch.dtype) -> None:
+    model, samples = small_model(), torch.from_numpy(noise(1.0))
+    whole = model(samples[None], torch.tensor([RATE]))[0]
+    stream = Recogniser(model.to(dtype), tokenizer).stream(RATE)
+    seen: list[torch.Tensor] = []
+    stream.setup.pipeline.mel.register_forward_hook(lambda *args: seen.append(args[2].data))
+    other = stream.setup.pipeline(Frames.whole(samples[None], torch.tensor([RATE]))).data
+    assert other.dtype == dtype and torch.allclose(other.float(), whole, atol=0.3, rtol=0.1)
+    chunks = torch.cat([stream._driver.push(samples), stream._driver.flush()])
+    assert chunks.dtype == dtype and torch.allclose(chunks.float(), other[0].float(), atol=0.3, rtol=0.1)
+    assert seen[0].dtype == torch.float32
 
 
 def test_a_foreign_tokenizer_is_refused(recogniser: Recogniser, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from speech.asr.events import Event, Final, Partial, SpeechEnd, SpeechStart
 from speech.asr.greedy import Token
 from speech.asr.model import FastConformer
 from speech.asr.recogniser import Recogniser
-from speech.asr.session import Stream
+from speech.asr.session import HEADER, Stream
 from speech.asr.tokenizer import SentencePiece
 from speech.audio.vad import VoiceActivity
 from speech.errors import SpeechError
@@ -159,8 +159,14 @@ def test_a_snapshot_that_does_not_fit_is_refused(recogniser: Recogniser) -> None
     for other in (recogniser.stream(RATE, look_ahead=0), recogniser.stream(RATE, decoder="ctc")):
         with pytest.raises(SpeechError):
             other.restore(data)
+    damaged = bytearray(data)
+    damaged[HEADER.size + 2] ^= 0xFF
+    with pytest.raises(SpeechError, match="damaged"):
+        recogniser.stream(RATE).restore(bytes(damaged))
     with pytest.raises(SpeechError, match="44100 Hz"):
         recogniser.stream(44_100).snapshot()
+    with pytest.raises(SpeechError, match="44100 Hz"):
+        recogniser.stream(44_100).restore(data)
 
 
 def test_streams_of_one_recogniser_do_not_disturb_each_other(recogniser: Recogniser) -> None:

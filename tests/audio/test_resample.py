@@ -48,10 +48,10 @@ def test_equal_rates_are_the_identity() -> None:
 
 
 @pytest.mark.parametrize(
-    "rates", [(0, 16000), (16000, 0), (-8000, 16000), (float("nan"), 16000), (float("inf"), 16000)]
+    "rates", [(0, 16000), (16000, 0), (-8000, 16000), (float("nan"), 16000), (16000, 1), (1e13, 16000), ("8k", 16000)]
 )
 def test_impossible_rates(rates: tuple[float, float]) -> None:
-    with pytest.raises(SpeechError, match="sample rate above 0 Hz"):
+    with pytest.raises(SpeechError, match="sample rate of 100 to 10000000 Hz"):
         Resampler(*rates)
 
 

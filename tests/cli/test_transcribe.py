@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import struct
 from pathlib import Path
 
 import numpy as np
+import pytest
 import soundfile
 from typer.testing import CliRunner
 
 import speech
+from speech.cli.batch import Job
 from speech.cli.main import app
+from speech.cli.transcribe import Batch, Format
 from tests.asr.small import noise
 from tests.cli.conftest import Run, silence
 
@@ -114,3 +119,39 @@ def test_samples_on_standard_input_that_stop_within_one(
     done = CliRunner().invoke(app, ["transcribe", "-", "--model", str(tiny), "--raw", "16000"], input=samples)
     assert done.exit_code == 0, done.stderr
     assert done.stdout.split() == recogniser.transcribe(recording).text.split()
+
+
+def test_names_that_are_no_text_are_escaped(cli: Run, tiny: Path, recording: Path, tmp_path: Path) -> None:
+    odd = Path(os.fsdecode(b"odd\xff.wav"))
+    try:
+        (tmp_path / odd).write_bytes(recording.read_bytes())
+    except OSError:
+        pytest.skip("this file system takes only names that are text")
+    done = cli("transcribe", odd, "missing.wav", "--model", tiny, "--json")
+    assert [json.loads(line)["file"] for line in done.stdout.splitlines()] == [str(odd), "missing.wav"]
+    assert cli("transcribe", odd, recording, "--model", tiny).returncode == 0
+
+
+def test_a_reader_that_leaves_ends_the_batch(tiny: Path, recording: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Left(io.StringIO):
+        def write(self, text: str) -> int:
+            raise BrokenPipeError
+
+    batch, job = Batch([Format.text], as_json=False, heading=False), Job(recording)
+    monkeypatch.setattr("sys.stdout", Left())
+    with pytest.raises(BrokenPipeError):
+        batch.run([job, job], speech.load(tiny, device="cpu"), None)
+    assert (batch.done, batch.failed) == (0, [])
+
+
+def test_an_output_folder_that_cannot_be_is_told_before_the_work(cli: Run, tiny: Path, recording: Path) -> None:
+    done = cli("transcribe", recording, "--model", tiny, "--output", recording)
+    assert done.returncode == 1
+    assert done.stderr.startswith("speech: expected a folder to write to")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_standard_input_that_is_closed(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", None)
+    with pytest.raises(speech.SpeechError, match="standard input, but it is closed"):
+        speech.load(tiny, device="cpu").transcribe("-")

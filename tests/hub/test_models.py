@@ -24,7 +24,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def parameters(recogniser: speech.Recogniser) -> list[torch.Tensor]:
-    return [p.detach() for p in recogniser.model.parameters()]
+    return [p.detach().to_dense() if p.is_mkldnn else p.detach() for p in recogniser.model.parameters()]
 
 
 def test_a_nemo_file_is_converted_once(tmp_path: Path, cache: Path) -> None:
@@ -141,6 +141,17 @@ def test_info_and_pull_name_what_they_want(tmp_path: Path) -> None:
         models.pull("asr")
     with pytest.raises(SpeechError, match="does not exist"):
         models.import_model(tmp_path / "none.nemo")
+
+
+def test_info_of_a_damaged_folder_is_one_sentence(tmp_path: Path) -> None:
+    folder = models.import_model(archive(tmp_path / "small.nemo"), tmp_path / "made")
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:100])
+    with pytest.raises(SpeechError, match="damaged or cut short"):
+        models.info(folder)
+    weights.unlink()
+    with pytest.raises(SpeechError, match="is missing"):
+        models.info(folder)
 
 
 def test_import_does_not_overwrite_other_files(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from speech.errors import SpeechError
 from speech.hub.schema import from_tree, to_tree
 
 pairs = st.tuples(st.integers(0, 99), st.integers(0, 99))
+contexts = st.tuples(st.integers(0, 9), st.integers(0, 9)).map(lambda pair: (pair[0] * (pair[1] + 1), pair[1]))
 numbers = st.floats(allow_nan=False)
 encoders = st.builds(
     EncoderConfig,
@@ -22,7 +23,7 @@ encoders = st.builds(
     conv_context=pairs,
     conv_norm=st.sampled_from(["layer_norm", "batch_norm"]),
     bias=st.booleans(),
-    contexts=st.lists(pairs, min_size=1, max_size=4).map(tuple),
+    contexts=st.lists(contexts, min_size=1, max_size=4).map(tuple),
     dropout=numbers,
 )
 configs = st.builds(
@@ -66,17 +67,22 @@ def test_an_integer_serves_as_a_float() -> None:
     assert type(rate) is float
 
 
+def test_a_missing_key_has_its_default() -> None:
+    """A checkpoint from before a field was added stays readable."""
+    assert from_tree(Outer, {"inner": {"pair": [1, 2]}, "flag": False}, "config") == Outer(Inner((1, 2)), flag=False)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"extra": 1}, "config .*got also extra"),
-        ({"inner": {"pair": [1, 2]}}, "config.inner .*rate is missing"),
+        ({"inner": {"rate": 1.0}}, "config.inner .*pair is missing"),
         ({"inner": [1]}, "config.inner to be a mapping"),
         ({"inner": {"pair": [1], "rate": 1.0}}, r"config.inner.pair to be tuple\[int, int\], got \[1\]"),
         ({"inner": {"pair": [1, 2.5], "rate": 1.0}}, r"config.inner.pair\[1\] to be int, got 2.5"),
         ({"inner": {"pair": [1, True], "rate": 1.0}}, "got True"),
         ({"inner": {"pair": [1, 2], "rate": "fast"}}, "config.inner.rate to be float, got 'fast'"),
-        ({"many": [{"pair": [1, 2]}]}, r"config.many\[0\] .*rate is missing"),
+        ({"many": [{}]}, r"config.many\[0\] .*pair is missing"),
         ({"kind": "c"}, r"config.kind to be Literal\['a', 'b'\], got 'c'"),
         ({"kind": []}, "config.kind"),
         ({"flag": 1}, "config.flag to be bool, got 1"),
