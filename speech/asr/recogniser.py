@@ -26,6 +26,14 @@ Decoder = Literal["rnnt", "ctc"]
 BLOCK = 20.0  # seconds a step when nobody waits for words: chunking is free, and long steps use the machine best
 
 
+class Interrupted(SpeechError):
+    """A recording that broke off; `transcript` holds what was recognised up to there."""
+
+    def __init__(self, message: str, transcript: Transcript) -> None:
+        super().__init__(message)
+        self.transcript = transcript
+
+
 class Recogniser:
     """A model with its tokenizer, ready to recognise. It holds nothing of a stream: open as many as you like.
 
@@ -85,7 +93,7 @@ class Recogniser:
 
         It runs as a stream in long steps, so memory does not grow with the recording (the transcript does). pcm: how
         headerless samples are to be read. progress: called with the seconds done so far. Raises SpeechError for what
-        cannot be read or is not samples.
+        cannot be read or is not samples, `Interrupted` for what breaks off midway.
         """
         if isinstance(source, str | os.PathLike):
             rate, parts = self.sample_rate, blocks(source, self.sample_rate, pcm=pcm)
@@ -96,12 +104,21 @@ class Recogniser:
             rate, parts = sample_rate, _pieces(samples)
         segments: list[Segment] = []
         with Stream(self._setup(look_ahead, decoder, BLOCK), rate) as stream:
-            for part in parts:
-                segments += _segments(stream.push(part))
-                if progress:
-                    progress(stream.duration)
+            failure = None
+            try:
+                for part in parts:
+                    segments += _segments(stream.push(part))
+                    if progress:
+                        progress(stream.duration)
+            except SpeechError as error:
+                if not stream.duration:
+                    raise
+                failure = error
             segments += _segments(stream.flush())
-            return Transcript(tuple(segments), round(stream.duration, 3))
+            transcript = Transcript(tuple(segments), round(stream.duration, 3))
+            if failure:
+                raise Interrupted(str(failure), transcript) from failure
+            return transcript
 
     def stream(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from speech.errors import SpeechError
 
 STDIN = "-"
 MAX_CHANNELS = 1024  # as in libsndfile
+SLACK = 0.05  # seconds by which a file may be shorter than its header says
+ENDLESS = 0x7FFFFF00  # programs that write into a pipe state at least this many bytes
 
 
 @dataclass(frozen=True)
@@ -62,14 +65,14 @@ class Reader:
     path: a file, or "-" for standard input: raw samples if `pcm` says how to read them, else a stream with a header
     that can be decoded without seeking (WAV with any stated length, AIFF, AU, Ogg).
 
-    Channels are averaged. Of a file that was cut short, what libsndfile can decode is read. A SpeechError tells of a
-    file that is missing, a folder, empty, unreadable, without samples, that breaks off within a compressed block, or
-    that holds samples which are not finite.
+    Channels are averaged. A SpeechError tells of a file that is missing, a folder, empty, unreadable, without samples,
+    that holds samples which are not finite, or that was cut short: then after all that can be decoded has come.
     """
 
     def __init__(self, path: str | os.PathLike[str], pcm: Pcm | None = None) -> None:
         self.name = "standard input" if str(path) == STDIN else f"'{path}'"
         self.length: int | None = None
+        self._stated = 0  # samples that the header promises, 0 where it does not say
         if str(path) != STDIN:
             _check(Path(path), self.name)
         elif sys.stdin is None:
@@ -77,7 +80,8 @@ class Reader:
         if pcm is None:
             file = self._file = self._decoder(path)
             self.sample_rate = file.samplerate
-            self.length = file.frames if file.seekable() else None
+            if file.seekable():
+                self.length, self._stated = file.frames, _stated_length(file)
             self._pull: Callable[[int], np.ndarray] = lambda n: file.read(n, dtype="float32", always_2d=True)
         else:
             stdin = str(path) == STDIN
@@ -107,6 +111,11 @@ class Reader:
             start += len(block)
         if not start:
             raise SpeechError(f"expected sound, got {self.name}, which holds no samples: it may have been cut short")
+        if self._stated - start > SLACK * self.sample_rate:
+            raise SpeechError(
+                f"expected {self._stated / self.sample_rate:.2f} s of sound as the header of {self.name} says, but it ends "
+                f"after {start / self.sample_rate:.2f} s: it was cut short; fetch or export it again"
+            )
 
     def _decoder(self, path: str | os.PathLike[str]) -> soundfile.SoundFile:
         try:
@@ -179,6 +188,20 @@ def write_wav(
         raise SpeechError(f"expected to write '{path}', but {error.strerror}: choose another place") from error
 
 
+def _stated_length(file: soundfile.SoundFile) -> int:
+    """Samples a channel that the header promises, 0 where it leaves that open.
+
+    libsndfile corrects the length of a file that ends early, and says so only in its log. MP3 has no sure length.
+    """
+    if file.format == "MP3":
+        return 0
+    sizes = re.search(r"^\s*(?:data|SSND|Data Size)\s*: (\d+) \(should be (\d+)\)", file.extra_info, re.MULTILINE)
+    if sizes is None:
+        return file.frames
+    stated, there = int(sizes[1]), int(sizes[2])
+    return round(file.frames * stated / there) if there and 0 < stated < ENDLESS else 0
+
+
 def _check(path: Path, name: str) -> None:
     """Whether there is something to read at all; libsndfile says only that it failed."""
     try:
@@ -203,9 +226,14 @@ def _unpack(data: bytes, pcm: Pcm) -> np.ndarray:
 
 def _at_rate(reader: Reader, sample_rate: int, block_seconds: float) -> Iterator[np.ndarray]:
     """The reader's blocks, resampled; empty ones left out."""
-    resampler = Resampler(reader.sample_rate, sample_rate)
-    for block in reader.blocks(block_seconds):
-        if len(ready := resampler.push(block)):
-            yield ready
+    resampler, failure = Resampler(reader.sample_rate, sample_rate), None
+    try:
+        for block in reader.blocks(block_seconds):
+            if len(ready := resampler.push(block)):
+                yield ready
+    except SpeechError as error:  # told after the sound up to there
+        failure = error
     if len(rest := resampler.flush()):
         yield rest
+    if failure:
+        raise failure

@@ -116,9 +116,12 @@ class Batch:
                     advance(transcript.duration)
                     self.audio += transcript.duration
                     self.keep(job, transcript)
+                    self.done += 1
                 except BrokenPipeError:  # nobody reads on
                     raise
                 except (SpeechError, OSError) as error:
+                    if transcript := getattr(error, "transcript", None):  # `Interrupted`: the words up to there stay
+                        self.keep(job, transcript)
                     self.fail(job, error)
                 bar.remove_task(task)
 
@@ -141,7 +144,6 @@ class Batch:
                 sys.stdout.flush()
         if self.as_json:
             emit({"file": str(job.source), "outputs": _paths(job), **transcript.to_dict()})
-        self.done += 1
 
     def fail(self, job: Job, error: Exception) -> None:
         """Remember what is wrong with one recording."""

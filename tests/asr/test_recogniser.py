@@ -12,7 +12,7 @@ from speech.asr import recogniser as module
 from speech.asr.endpoint import EndpointConfig
 from speech.asr.events import Final
 from speech.asr.model import FastConformer, FastConformerConfig
-from speech.asr.recogniser import Recogniser
+from speech.asr.recogniser import Interrupted, Recogniser
 from speech.asr.tokenizer import SentencePiece, WordPiece
 from speech.errors import SpeechError
 from speech.streaming.frames import Frames
@@ -46,6 +46,16 @@ def test_a_transcript_in_long_steps_is_what_a_live_stream_says(
         assert [(s.text, s.start, s.end) for s in transcript.segments] == [(f.text, f.start, f.end) for f in finals]
         assert [s.confidence for s in transcript.segments] == pytest.approx([f.confidence for f in finals], abs=1e-3)
         assert transcript.duration == 6.0
+
+
+def test_what_was_recognised_before_a_recording_broke_off_is_not_lost(recogniser: Recogniser, tmp_path: Path) -> None:
+    pcm = (noise(4.0, 2) * 32767).astype(np.int16)
+    path = tmp_path / "x.wav"
+    soundfile.write(path, pcm, RATE)
+    path.write_bytes(path.read_bytes()[: 44 + 2 * 2 * RATE])
+    with pytest.raises(Interrupted, match="cut short") as caught:
+        recogniser.transcribe(path)
+    assert caught.value.transcript == recogniser.transcribe(pcm[: 2 * RATE], RATE)
 
 
 def test_a_file_an_array_and_another_rate_give_a_transcript(recogniser: Recogniser, tmp_path: Path) -> None:

@@ -200,10 +200,23 @@ def test_samples_that_are_no_numbers(tmp_path: Path, value: float) -> None:
     assert not (tmp_path / "y.wav").exists()
 
 
-def test_of_a_wav_that_was_cut_short_the_rest_is_read(tmp_path: Path) -> None:
+@pytest.mark.parametrize("rate", [RATE, RATE // 2])
+def test_a_wav_that_was_cut_short_says_so_after_what_is_there(tmp_path: Path, rate: int) -> None:
     data = wav(data=pcm16(TONE))
-    path = save(tmp_path / "x.wav", data[: 44 + RATE + 1])
-    np.testing.assert_allclose(read(path).samples, TONE[: RATE // 2], atol=1e-4)
+    path, got = save(tmp_path / "x.wav", data[: 44 + RATE + 1]), []
+    with pytest.raises(SpeechError, match=r"expected 1\.00 s .* ends after 0\.50 s: it was cut short"):
+        got.extend(blocks(path, rate, 0.1))
+    assert len(np.concatenate(got)) == rate // 2
+    if rate == RATE:
+        np.testing.assert_allclose(np.concatenate(got), TONE[: RATE // 2], atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["AIFF", "AU"])
+def test_other_headers_tell_of_a_cut_too(tmp_path: Path, kind: str) -> None:
+    soundfile.write(tmp_path / "whole", TONE, RATE, format=kind, subtype="PCM_16")
+    whole = (tmp_path / "whole").read_bytes()
+    with pytest.raises(SpeechError, match="cut short"):
+        read(save(tmp_path / "x", whole[: len(whole) // 2]))
 
 
 def test_a_flac_that_was_cut_short_says_where(tmp_path: Path) -> None:

@@ -106,6 +106,15 @@ def test_json_lines_tell_of_good_and_bad(tiny: Path, recording: Path, recogniser
     assert "No such file" in bad["error"]
 
 
+def test_of_a_recording_that_breaks_off_the_words_stay(tiny: Path, recording: Path, tmp_path: Path) -> None:
+    cut = tmp_path / "cut.wav"
+    cut.write_bytes(recording.read_bytes()[: 44 + 2 * 16000])
+    done = CliRunner().invoke(app, ["transcribe", str(cut), "--model", str(tiny), "--output", str(tmp_path / "out")])
+    assert done.exit_code == 1
+    assert "ends after 1.00 s: it was cut short" in done.stderr and "0 transcribed, 1 failed" in done.stderr
+    assert (tmp_path / "out/cut.txt").exists()
+
+
 def test_a_recording_on_standard_input(cli: Run, tiny: Path, recording: Path, recogniser: speech.Recogniser) -> None:
     done = cli("transcribe", "-", "--model", tiny, stdin=recording.read_bytes())
     assert done.returncode == 0, done.stderr
