@@ -96,6 +96,8 @@ class Recogniser:
         cannot be read or is not samples, `Interrupted` for what breaks off midway.
         """
         if isinstance(source, str | os.PathLike):
+            if sample_rate is not None:
+                raise SpeechError("expected no sample rate beside a file, which has its own: raw samples want pcm=...")
             rate, parts = self.sample_rate, blocks(source, self.sample_rate, pcm=pcm)
         else:
             samples = to_float(source)

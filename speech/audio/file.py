@@ -113,8 +113,8 @@ class Reader:
             raise SpeechError(f"expected sound, got {self.name}, which holds no samples: it may have been cut short")
         if self._stated - start > SLACK * self.sample_rate:
             raise SpeechError(
-                f"expected {self._stated / self.sample_rate:.2f} s of sound as the header of {self.name} says, but it ends "
-                f"after {start / self.sample_rate:.2f} s: it was cut short; fetch or export it again"
+                f"expected {self._stated / self.sample_rate:.2f} s of sound as the header of {self.name} says, but it "
+                f"ends after {start / self.sample_rate:.2f} s: it was cut short; fetch or export it again"
             )
 
     def _decoder(self, path: str | os.PathLike[str]) -> soundfile.SoundFile:
