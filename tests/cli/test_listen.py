@@ -116,8 +116,8 @@ def test_a_live_microphone(model: str, tiny: Path, tmp_path: Path) -> None:
     if model == "asr" and not (BUNDLED / "asr").is_dir():
         pytest.skip("the bundled model is not there")
     samples, rate = soundfile.read(ROOT / "demo" / "demo.flac", dtype="float32")
-    sentence = ROOT.joinpath("demo", "demo.txt").read_text().splitlines()[0]
-    soundfile.write(tmp_path / "played.wav", samples[: 4 * rate] if model == "asr" else noise(2.0), rate)
+    sentence = ROOT.joinpath("demo", "demo.txt").read_text().splitlines()[2]  # which lies at 9 to 13 s
+    soundfile.write(tmp_path / "played.wav", samples[9 * rate : 13 * rate] if model == "asr" else noise(2.0), rate)
     name = model if model == "asr" else str(tiny)
     script = ["bash", "-c", LIVE, "bash", str(tmp_path), name, str(tmp_path / "played.wav"), *COMMAND]
     done = subprocess.run([str(tool), *script], env=ENVIRONMENT, capture_output=True, text=True, timeout=120)
