@@ -12,7 +12,7 @@ from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, HFValidationE
 from speech.config import cache_folder
 from speech.errors import SpeechError
 from speech.hub.checkpoint import CARD, CONFIG, TOKENIZERS, WEIGHTS, read_config, replacing
-from speech.hub.find import import_nemo
+from speech.hub.nemo import convert
 
 
 def fetch(name: str, folder: Path) -> Path:
@@ -44,7 +44,7 @@ def fetch(name: str, folder: Path) -> Path:
                     shutil.copyfile(path, made / file)
         else:
             card = files[CARD].read_text(encoding="utf-8", errors="replace") if CARD in files else None
-            import_nemo(files[wanted[0]], folder, card)
+            convert(files[wanted[0]], folder, card)
     finally:
         shutil.rmtree(staging, ignore_errors=True)  # a file that cannot be read is not taken up again either
     return folder
