@@ -59,6 +59,7 @@ class Recogniser:
         self.model, self.tokenizer = model.to(find_device(device)).eval(), tokenizer
         self.endpoint = endpoint or EndpointConfig()
         self._pipelines: dict[tuple[int, int], Sequential] = {}
+        self._setups: dict[tuple[int, str, float], Setup] = {}
         self.look_ahead = self.look_aheads[0] if look_ahead is None else look_ahead
         self.decoder = self.decoders[0] if decoder is None else decoder
         self._setup(None, None)
@@ -154,8 +155,13 @@ class Recogniser:
         return self._pipelines[context]
 
     def _setup(self, look_ahead: int | None, decoder: str | None, step: float = 0.0) -> Setup:
-        """What a stream runs; step: seconds of a step at least."""
-        look_ahead = self.look_ahead if look_ahead is None else look_ahead
+        """What a stream runs, made once; step: seconds of a step at least."""
+        key = (self.look_ahead if look_ahead is None else look_ahead, decoder or self.decoder, step)
+        if key not in self._setups:
+            self._setups[key] = self._make_setup(*key)
+        return self._setups[key]
+
+    def _make_setup(self, look_ahead: int, decoder: str, step: float) -> Setup:
         contexts = self._contexts
         if look_ahead not in contexts:
             known = ", ".join(map(str, contexts))
@@ -164,9 +170,7 @@ class Recogniser:
             )
         pipeline = self._pipeline(contexts[look_ahead])
         chunk = pipeline.grain * max(1, round(step * self.sample_rate / pipeline.grain))
-        return Setup(
-            pipeline, self._greedy(decoder or self.decoder), self.tokenizer, self.sample_rate, chunk, self.endpoint
-        )
+        return Setup(pipeline, self._greedy(decoder), self.tokenizer, self.sample_rate, chunk, self.endpoint)
 
     def _greedy(self, name: str) -> Greedy:
         model = self.model

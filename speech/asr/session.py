@@ -6,6 +6,7 @@ import json
 import math
 import struct
 from dataclasses import dataclass
+from functools import cached_property
 from types import TracebackType
 from typing import Any
 
@@ -25,7 +26,7 @@ from speech.streaming.arena import Arena
 from speech.streaming.driver import Driver
 from speech.streaming.frames import OPEN, Frames, Place
 from speech.streaming.module import Streaming
-from speech.streaming.timing import Timing
+from speech.streaming.timing import Timing, phase_for
 
 MAGIC, VERSION = b"SPST", 1
 HEADER = struct.Struct("<4sIQQ")  # magic, version, bytes of the JSON part, bytes of the encoder's part
@@ -44,6 +45,11 @@ class Setup:
     rate: int
     chunk: int
     endpoint: EndpointConfig
+
+    @cached_property
+    def phase(self) -> int:
+        """The sample index at which streams begin."""
+        return phase_for(self.pipeline)
 
     @property
     def frame(self) -> float:
@@ -64,7 +70,7 @@ class Stream:
         if voice and setup.rate != SAMPLE_RATE:
             raise SpeechError(f"expected a model at {SAMPLE_RATE} Hz beside voice activity, got one at {setup.rate} Hz")
         self.setup, self.sample_rate, self._voice = setup, sample_rate, voice
-        self._driver = Driver(setup.pipeline, setup.chunk, input_dtype=torch.float32)
+        self._driver = Driver(setup.pipeline, setup.chunk, phase=setup.phase, input_dtype=torch.float32)
         device, dtype = self._driver.device, self._driver.dtype
         self._arena = Arena(setup.decoder.init_state(1, "meta", dtype), 1, device)
         self._slot = torch.zeros(1, dtype=torch.long, device=device)
@@ -89,7 +95,7 @@ class Stream:
 
         Resampling, where there is any, adds what `Resampler` holds back.
         """
-        return Timing.of(self.setup.pipeline, self.setup.rate, self.setup.chunk).latency_ms / 1e3
+        return Timing.of(self.setup.pipeline, self.setup.rate, self.setup.chunk, self.setup.phase).latency_ms / 1e3
 
     @property
     def duration(self) -> float:
