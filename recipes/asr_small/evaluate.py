@@ -15,8 +15,9 @@ from recipes.asr_small.dataset import padded
 from recipes.asr_small.prepare import cache, load_tokenizer
 from recipes.asr_small.settings import Settings
 from recipes.asr_small.weights import trained
-from speech.asr.greedy import CTCGreedy, Greedy, RNNTGreedy
+from speech.asr.endpoint import EndpointConfig
 from speech.asr.model import FastConformer
+from speech.asr.recogniser import decoders
 from speech.asr.tokenizer import Tokenizer
 from speech.streaming.frames import Frames
 
@@ -50,30 +51,19 @@ def score(
     """Word error rates by head and look-ahead; `seconds` of padded audio at a time. cuts: sorted by duration."""
     device = next(model.parameters()).device
     meant = [cut.supervisions[0].text or "" for cut in cuts]
-    result: dict[str, dict[str, float]] = {name: {} for name in decoders(model)}
-    config = model.config
-    for context in config.encoder.contexts:
+    heads = decoders(model, EndpointConfig())
+    result: dict[str, dict[str, float]] = {name: {} for name in heads}
+    for ahead, context in model.config.look_aheads.items():
         said: dict[str, list[str]] = {name: [] for name in result}
         for part in batches(cuts, seconds):
             signals = [torch.from_numpy(audio.audio(cut)) for cut in part]
             lengths = torch.tensor([len(x) for x in signals], device=device)
             frames = model.pipeline(context)(Frames.whole(padded(signals).to(device), lengths))
-            for name, decoder in decoders(model).items():
+            for name, decoder in heads.items():
                 said[name] += [tokenizer.decode([token.id for token in row]) for row in decoder.decode(frames)]
-        ahead = str(round(1000 * context[1] * 8 * config.mel.hop / config.mel.sample_rate))
         for name, texts in said.items():
-            result[name][ahead] = round(100 * jiwer.wer(meant, texts), 2)
+            result[name][str(ahead)] = round(100 * jiwer.wer(meant, texts), 2)
     return result
-
-
-def decoders(model: FastConformer) -> dict[str, Greedy]:
-    """A greedy decoder for each head that the model has."""
-    found: dict[str, Greedy] = {}
-    if model.ctc is not None:
-        found["ctc"] = CTCGreedy(model.ctc)
-    if model.prediction is not None and model.joint is not None:
-        found["rnnt"] = RNNTGreedy(model.prediction, model.joint)
-    return found
 
 
 def batches(cuts: list[MonoCut], seconds: float) -> Iterator[list[MonoCut]]:

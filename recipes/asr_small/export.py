@@ -25,7 +25,7 @@ def export(settings: Settings) -> None:
 def card(settings: Settings, position: dict[str, Any]) -> str:
     """The model card: what it is, what it heard, how it was trained, how well it does, its licence."""
     options, encoder = settings.raw.export, settings.model.encoder
-    aheads = ", ".join(str(ahead * 80) for _, ahead in encoder.contexts)
+    aheads = ", ".join(map(str, settings.model.look_aheads))
     corpora = training_corpora(settings)
     weights = loss_weights(settings.optim.steps, settings.optim)
     rows = [f"| {name} | {hours(cache(settings, name).cuts()):.2f} |" for name in corpora]

@@ -7,8 +7,16 @@ from functools import cached_property
 from typing import Any
 
 
+class Plain:
+    """A dataclass that can be told as plain data."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data."""
+        return asdict(self)  # type: ignore[call-overload]
+
+
 @dataclass(frozen=True)
-class Word:
+class Word(Plain):
     """A word, the time it takes, and the geometric mean of its tokens' probabilities."""
 
     text: str
@@ -16,13 +24,9 @@ class Word:
     end: float
     confidence: float
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data."""
-        return asdict(self)
-
 
 @dataclass(frozen=True)
-class Segment:
+class Segment(Plain):
     """A stretch of speech between two endpoints. confidence: the geometric mean of all its tokens' probabilities."""
 
     text: str
@@ -30,10 +34,6 @@ class Segment:
     start: float
     end: float
     confidence: float
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data."""
-        return asdict(self)
 
 
 @dataclass(frozen=True)

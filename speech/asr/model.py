@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from speech.asr.encoder import Encoder, EncoderConfig
 from speech.asr.heads import CTCHead, Joint, Prediction
+from speech.asr.subsampling import FACTOR
 from speech.audio.mel import LogMel, MelConfig
 from speech.streaming.frames import Frames
 from speech.streaming.module import Sequential
@@ -34,6 +35,16 @@ class FastConformerConfig:
     vocabulary: int = 1024
     ctc: bool = True
     prediction: PredictionConfig | None = field(default_factory=PredictionConfig)
+
+    @property
+    def frame(self) -> float:
+        """Seconds of an encoder frame."""
+        return FACTOR * self.mel.hop / self.mel.sample_rate
+
+    @property
+    def look_aheads(self) -> dict[int, tuple[int, int]]:
+        """The encoder's contexts by their look-ahead in milliseconds; the first is the default."""
+        return self.encoder.look_aheads(self.frame)
 
 
 class Cast(nn.Module):

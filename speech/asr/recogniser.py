@@ -58,6 +58,7 @@ class Recogniser:
             )
         self.model, self.tokenizer = model.to(find_device(device)).eval(), tokenizer
         self.endpoint = endpoint or EndpointConfig()
+        self._decoders = decoders(self.model, self.endpoint)
         self._pipelines: dict[tuple[int, int], Sequential] = {}
         self._setups: dict[tuple[int, str, float], Setup] = {}
         self.look_ahead = self.look_aheads[0] if look_ahead is None else look_ahead
@@ -72,13 +73,12 @@ class Recogniser:
     @property
     def look_aheads(self) -> list[int]:
         """Milliseconds of future audio that the model can be run with; the first is its default."""
-        return list(self._contexts)
+        return list(self.model.config.look_aheads)
 
     @property
     def decoders(self) -> list[str]:
         """The decoders that the model has heads for; the first is the default."""
-        heads = {"rnnt": self.model.joint, "ctc": self.model.ctc}
-        return [name for name, head in heads.items() if head is not None]
+        return list(self._decoders)
 
     def transcribe(
         self,
@@ -137,17 +137,6 @@ class Recogniser:
         """
         return Stream(self._setup(look_ahead, decoder), sample_rate, voice)
 
-    @property
-    def _frame(self) -> float:
-        """Seconds of an encoder frame."""
-        pipeline = self._pipeline(self.model.config.encoder.contexts[0])
-        return pipeline.down / pipeline.up / self.sample_rate
-
-    @property
-    def _contexts(self) -> dict[int, tuple[int, int]]:
-        """(left, look-ahead) in encoder frames by look-ahead in milliseconds."""
-        return self.model.config.encoder.look_aheads(self._frame)
-
     def _pipeline(self, context: tuple[int, int]) -> Sequential:
         """Samples to encoder frames at one context; made once, shared by all streams."""
         if context not in self._pipelines:
@@ -162,7 +151,7 @@ class Recogniser:
         return self._setups[key]
 
     def _make_setup(self, look_ahead: int, decoder: str, step: float) -> Setup:
-        contexts = self._contexts
+        contexts = self.model.config.look_aheads
         if look_ahead not in contexts:
             known = ", ".join(map(str, contexts))
             raise SpeechError(
@@ -170,17 +159,22 @@ class Recogniser:
             )
         pipeline = self._pipeline(contexts[look_ahead])
         chunk = pipeline.grain * max(1, round(step * self.sample_rate / pipeline.grain))
-        return Setup(pipeline, self._greedy(decoder), self.tokenizer, self.sample_rate, chunk, self.endpoint)
+        if decoder not in self._decoders:
+            raise SpeechError(
+                f"expected a decoder of {', '.join(self._decoders)}, got {decoder!r}: the model has no other head"
+            )
+        return Setup(pipeline, self._decoders[decoder], self.tokenizer, self.sample_rate, chunk, self.endpoint)
 
-    def _greedy(self, name: str) -> Greedy:
-        model = self.model
-        if name == "ctc" and model.ctc is not None:
-            return CTCGreedy(model.ctc)
-        if name == "rnnt" and model.prediction is not None and model.joint is not None:
-            return RNNTGreedy(model.prediction, model.joint, restart=frames(self.endpoint.silence, self._frame))
-        raise SpeechError(
-            f"expected a decoder of {', '.join(self.decoders)}, got {name!r}: the model has no other head"
-        )
+
+def decoders(model: FastConformer, endpoint: EndpointConfig) -> dict[str, Greedy]:
+    """Greedy decoders for the heads that the model has, as streams run them; the first is the default."""
+    found: dict[str, Greedy] = {}
+    if model.prediction is not None and model.joint is not None:
+        restart = frames(endpoint.silence, model.config.frame)
+        found["rnnt"] = RNNTGreedy(model.prediction, model.joint, restart=restart)
+    if model.ctc is not None:
+        found["ctc"] = CTCGreedy(model.ctc)
+    return found
 
 
 def find_device(name: str | torch.device) -> torch.device:

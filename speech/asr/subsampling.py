@@ -11,6 +11,9 @@ from speech.streaming.conv import Conv2d
 from speech.streaming.frames import Frames
 from speech.streaming.module import Pointwise, Sequential, State, Streaming
 
+FACTOR = 8
+"""Mel frames to an encoder frame."""
+
 
 class AddBand(Streaming):
     """Gives mel frames the channel axis that 2-D convolutions want. [b, t, f] -> [b, t, f, 1]."""

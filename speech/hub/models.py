@@ -95,14 +95,13 @@ def info(name: str | Path) -> Info:
 
     family, config = read_config(folder)
     licence, summary = read_card(folder / CARD)
-    frame = 8 * config.mel.hop / config.mel.sample_rate  # seconds; subsampling makes one frame of eight
     return Info(
         name=str(name),
         path=str(folder),
         family=family,
         parameters=count_parameters(folder),
         sample_rate=config.mel.sample_rate,
-        look_aheads=tuple(config.encoder.look_aheads(frame)),
+        look_aheads=tuple(config.look_aheads),
         heads=("rnnt",) * (config.prediction is not None) + ("ctc",) * config.ctc,
         vocabulary=config.vocabulary,
         licence=licence,

@@ -1,8 +1,8 @@
 """Linear layers that may be packed for a CPU.
 
 A streaming step multiplies every weight by a handful of rows, so it takes as long as reading the weights does. oneDNN
-keeps a weight in blocks that it reads straight through; plain row-major weights go to the BLAS library, which takes two
-to three times as long for 1 to 16 rows, and on AMD processors for any number of rows.
+keeps a weight in blocks that it reads straight through; plain row-major weights go to the BLAS library, which is
+slower for 1 to 16 rows, and on AMD processors for any number of rows.
 """
 
 from __future__ import annotations
