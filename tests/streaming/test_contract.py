@@ -15,7 +15,8 @@ from speech.streaming.arena import Arena
 from speech.streaming.frames import OPEN, Frames, Place
 from speech.streaming.module import Streaming
 from speech.streaming.timing import phase_for
-from tests.streaming.registry import REGISTRY, Case
+from tests.streaming.case import Case
+from tests.streaming.registry import REGISTRY
 
 TOLERANCE = 1e-5
 JUNK = float("nan")

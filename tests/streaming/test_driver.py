@@ -12,7 +12,8 @@ from speech.errors import SpeechError
 from speech.streaming.conv import Conv1d
 from speech.streaming.driver import Driver
 from speech.streaming.frames import Frames
-from tests.streaming.registry import REGISTRY, D
+from tests.streaming.case import D
+from tests.streaming.registry import REGISTRY
 
 PIPELINES = ("fastconformer (6, 2)", "encoder centred (6, 1)", "up and down", "residual down and up", "delay")
 
