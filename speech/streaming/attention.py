@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -15,7 +16,32 @@ from speech.streaming.module import Device, State, Streaming, shift
 HIDDEN = -1e4
 """A masked score: its softmax weight is exactly zero beside any visible key, and a row without one stays finite."""
 
-Position = Literal["relative", "rotary", "none"]
+
+@dataclass(frozen=True)
+class Rotary:
+    """Rotary positions (Su et al. 2021, arXiv 2104.09864): pairs of channels turn by position * base ** (-2i / e).
+
+    interleaved: the pairs are (0, 1), (2, 3), ... instead of the two halves. heads: only so many, the first, turn.
+    """
+
+    base: float = 1e4
+    interleaved: bool = False
+    heads: int | None = None
+
+    def __call__(self, x: Tensor, index: Tensor) -> Tensor:
+        """x: [b, h, t, e]; index: [b, t]."""
+        turning = x if self.heads is None else x[:, : self.heads]
+        e = x.shape[-1]
+        rate = self.base ** (-torch.arange(0, e, 2, device=x.device, dtype=torch.float32) / e)
+        angle = index[:, None, :, None].float() * rate
+        cos, sin = angle.cos().to(x.dtype), angle.sin().to(x.dtype)
+        a, b = turning.unflatten(-1, (e // 2, 2)).unbind(-1) if self.interleaved else turning.chunk(2, -1)
+        pair = (a * cos - b * sin, a * sin + b * cos)
+        turned = torch.stack(pair, -1).flatten(-2) if self.interleaved else torch.cat(pair, -1)
+        return turned if self.heads is None else torch.cat([turned, x[:, self.heads :]], 1)
+
+
+Position = Literal["relative", "rotary", "none"] | Rotary
 
 
 class Attention(Streaming):
@@ -29,8 +55,9 @@ class Attention(Streaming):
     * `chunk=None`: frame i sees i - left .. i + right; queries wait `right` frames in every layer.
 
     `sinks` first frames of a stream stay visible for ever (Xiao et al. 2023, arXiv 2309.17453).
-    Positions: "relative" as in Transformer-XL (Dai et al. 2019) with learned biases u and v, "rotary" (Su et al. 2021)
-    or "none".
+    Positions: "relative" as in Transformer-XL (Dai et al. 2019) with learned biases u and v, "rotary" (or a `Rotary`)
+    or "none". `head_dim` defaults to dim / heads. With `kv_heads` groups of heads share keys and values (Ainslie et al.
+    2023, arXiv 2305.13245). `qk_norm`: queries and keys pass an RMS norm of their own (Henry et al. 2020).
 
     The ring holds the `left` (+ `right`) keys and values before the chunk. A chunk attends to the ring and to itself,
     and is written afterwards: so the ring needs no room for the chunk, whatever its size. Frame p lies in cell p modulo
@@ -47,28 +74,41 @@ class Attention(Streaming):
         right: int = 0,
         sinks: int = 0,
         position: Position = "relative",
+        head_dim: int | None = None,
+        kv_heads: int | None = None,
+        qk_norm: bool = False,
         bias: bool = True,
+        out_bias: bool | None = None,
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        if dim % heads:
+        if head_dim is None and dim % heads:
             raise ValueError(f"expected dim to be a multiple of heads, got {dim} and {heads}")
+        if heads % (kv_heads or heads):
+            raise ValueError(f"expected heads to be a multiple of kv_heads, got {heads} and {kv_heads}")
         if chunk is not None and (right or left % chunk):
             raise ValueError(
                 f"expected right 0 and left a multiple of chunk {chunk}, got right {right} and left {left}"
             )
         self.dim, self.heads, self.left, self.chunk = dim, heads, left, chunk
         self.look_ahead, self.sinks, self.position = right, sinks, position
+        self.rotary = Rotary() if position == "rotary" else position if isinstance(position, Rotary) else None
+        self.head_dim, self.kv_heads = head_dim or dim // heads, kv_heads or heads
+        inner, shared = heads * self.head_dim, self.kv_heads * self.head_dim
+        self.widths = (inner, shared, shared)
         self.ring = left + right
         self.past = left + (chunk - 1 if chunk else 0)  # the farthest distance that is seen, sinks aside
         self.future = chunk - 1 if chunk else right
-        self.qkv = Linear(dim, 3 * dim, bias=bias)
-        self.out = Linear(dim, dim, bias=bias)
+        self.qkv = Linear(dim, inner + 2 * shared, bias=bias)
+        self.out = Linear(inner, dim, bias=bias if out_bias is None else out_bias)
         self.dropout = nn.Dropout(dropout)
+        if qk_norm:
+            self.norm_q, self.norm_k = (nn.RMSNorm(self.head_dim, eps=1e-6) for _ in range(2))
+        self.qk_norm = qk_norm
         if position == "relative":
-            self.pos = nn.Linear(dim, dim, bias=False)
-            self.u = nn.Parameter(torch.zeros(heads, dim // heads))
-            self.v = nn.Parameter(torch.zeros(heads, dim // heads))
+            self.pos = nn.Linear(dim, inner, bias=False)
+            self.u = nn.Parameter(torch.zeros(heads, self.head_dim))
+            self.v = nn.Parameter(torch.zeros(heads, self.head_dim))
         self._table: tuple[tuple, Tensor] | None = None  # folded positions: a constant of the weights, not of a stream
 
     @property
@@ -83,25 +123,21 @@ class Attention(Streaming):
 
     def forward(self, frames: Frames) -> Frames:
         place = frames.place
-        q, k, v = (self._split(x) for x in self.qkv(frames.zeroed()).chunk(3, -1))
+        q, k, v = self.qkv(frames.zeroed()).split(self.widths, -1)
+        q, k, v = self._queries(q, place), self._keys(k, place), self._split(v)
         seen = place.memo(("seen", self.left, self.chunk, self.look_ahead, self.sinks), lambda: self._whole_mask(place))
-        if self.position == "rotary":
-            q, k = rotate(q, place.index), rotate(k, place.index)
+        bias = None
         if self.position == "relative":
             table = place.memo(("table", self.dim, self.past, self.future), lambda: self._whole_table(q))
             bias = skew(self._distance_scores(q, self._split(self.pos(table)[None])))
-            score = (q + self.u[:, None].to(q.dtype)) @ k.transpose(2, 3) + bias
-        else:
-            score = q @ k.transpose(2, 3)
-        score = (score * q.shape[-1] ** -0.5).masked_fill(~seen[:, None], HIDDEN)
-        weight = self.dropout(score.softmax(-1).to(v.dtype))
-        return frames.like(self.out(self._merge(weight @ v)))
+        return frames.like(self._attend(q, k, v, seen, bias))
 
     def _whole_table(self, q: Tensor) -> Tensor:
-        """The sinusoids of distances t - 1 .. -t, [2 * t, d]."""
+        """The sinusoids of distances t - 1 .. -t, [2 * t, d]; beyond the past and the future those of their edges."""
         t = q.shape[2]
-        distance = torch.arange(t - 1, -t - 1, -1, device=q.device)
-        return sinusoid(self.past, -self.future, self.dim, q.device).to(q.dtype)[self._column(distance)]
+        high, low = min(self.past, t - 1), -min(self.future, t)
+        column = (high - torch.arange(t - 1, -t - 1, -1, device=q.device)).clamp(0, high - low)
+        return sinusoid(high, low, self.dim, q.device).to(q.dtype)[column]
 
     def _whole_mask(self, place: Place) -> Tensor:
         i, j = place.index[:, :, None], place.index[:, None, :]
@@ -111,13 +147,13 @@ class Attention(Streaming):
 
     def init_state(self, slots: int, device: Device = None, dtype: torch.dtype | None = None) -> State:
         def cells(n: int) -> Tensor:
-            return torch.zeros(slots, self.heads, n, self.dim // self.heads, device=device, dtype=dtype)
+            return torch.zeros(slots, self.kv_heads, n, self.head_dim, device=device, dtype=dtype)
 
         state = {"k": cells(self.ring), "v": cells(self.ring)}
         if self.sinks:
             state |= {"sink_k": cells(self.sinks), "sink_v": cells(self.sinks)}
         if self.look_ahead:
-            state["q"] = torch.zeros(slots, self.look_ahead, self.dim, device=device, dtype=dtype)
+            state["q"] = torch.zeros(slots, self.look_ahead, self.widths[0], device=device, dtype=dtype)
         return state
 
     def step(self, frames: Frames, state: State, slots: Tensor) -> Frames:
@@ -126,13 +162,11 @@ class Attention(Streaming):
             raise ValueError(
                 f"expected whole chunks of {self.chunk} frames, got {count} frames from phase {place.phase}"
             )
-        q, k, v = self.qkv(frames.zeroed()).chunk(3, -1)  # outside the stream may be anything: 0 * NaN is not 0
+        q, k, v = self.qkv(frames.zeroed()).split(self.widths, -1)  # outside may be anything: 0 * NaN is not 0
         out = self.moved(place, count)
         if self.look_ahead:
             q = shift(state["q"], slots, q)[:, :count]
-        q, k, v = self._split(q), self._split(k), self._split(v)
-        if self.position == "rotary":
-            q, k = rotate(q, out.index), rotate(k, place.index)
+        q, k, v = self._queries(q, out), self._keys(k, place), self._split(v)
         key = (self.left, self.chunk, self.look_ahead, self.sinks)
         at, seen = place.memo(("keys", *key), lambda: self._chunk_mask(place, out))
         kept = [(state["k"].index_select(0, slots), state["v"].index_select(0, slots))]
@@ -140,15 +174,12 @@ class Attention(Streaming):
             kept.insert(0, (state["sink_k"][slots], state["sink_v"][slots]))
         keys = torch.cat([*(x[0] for x in kept), k], 2)
         values = torch.cat([*(x[1] for x in kept), v], 2)
+        bias = None
         if self.position == "relative":
             index = place.memo(("distance", *key), lambda: self._column(out.index[:, :, None] - at[:, None, :]))
             bias = self._distance_scores(q, self._folded(q))
             bias = bias.gather(3, index[:, None].expand(-1, self.heads, -1, -1))
-            score = (q + self.u[:, None]) @ keys.transpose(2, 3) + bias
-        else:
-            score = q @ keys.transpose(2, 3)
-        score = (score * q.shape[-1] ** -0.5).masked_fill(~seen[:, None], HIDDEN)
-        y = self.out(self._merge(score.softmax(-1) @ values))
+        y = self._attend(q, keys, values, seen, bias)
         self._write(place, state, slots, k, v)
         return Frames(y, out)
 
@@ -173,11 +204,39 @@ class Attention(Streaming):
             cell = torch.arange(self.sinks, device=slots.device)
             source = cell - place.start[:, None]  # [b, sinks]: the chunk's frame that belongs in each sink
             here = ((source >= 0) & (source < place.count))[:, None, :, None]
-            source = source.clamp(0, place.count - 1)[:, None, :, None].expand(-1, self.heads, -1, k.shape[-1])
+            source = source.clamp(0, place.count - 1)[:, None, :, None].expand(-1, self.kv_heads, -1, k.shape[-1])
             for name, new in (("sink_k", k), ("sink_v", v)):
                 state[name][slots] = torch.where(here, new.gather(2, source), state[name][slots])
 
     # shared
+
+    def _queries(self, q: Tensor, place: Place) -> Tensor:
+        """[b, t, h * e] -> [b, h, t, e], normed and turned."""
+        q = self._split(q)
+        q = self.norm_q(q) if self.qk_norm else q
+        return self.rotary(q, place.index) if self.rotary else q
+
+    def _keys(self, k: Tensor, place: Place) -> Tensor:
+        """[b, t, h' * e] -> [b, h', t, e], normed and turned."""
+        k = self._split(k)
+        k = self.norm_k(k) if self.qk_norm else k
+        return self.rotary(k, place.index) if self.rotary else k
+
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor, seen: Tensor, bias: Tensor | None) -> Tensor:
+        """q: [b, h, t, e]; k, v: [b, h', n, e]; seen: [b, t, n]; bias: [b, h, t, n] -> [b, t, d]."""
+        heads, t = q.shape[1:3]
+        if bias is not None:
+            q = q + self.u[:, None].to(q.dtype)
+        if self.kv_heads != heads:  # heads of one group stand one below the other and meet their keys together
+            q = q.reshape(len(q), self.kv_heads, -1, self.head_dim)
+        score = (q @ k.transpose(2, 3)).reshape(len(q), heads, t, -1)
+        score = score if bias is None else score + bias
+        score = (score * self.head_dim**-0.5).masked_fill(~seen[:, None], HIDDEN)
+        weight = self.dropout(score.softmax(-1).to(v.dtype))
+        if self.kv_heads != heads:
+            weight = weight.reshape(len(q), self.kv_heads, -1, weight.shape[-1])
+        y = (weight @ v).reshape(len(q), heads, t, self.head_dim)
+        return self.out(y.transpose(1, 2).flatten(2))
 
     def _visible(self, i: Tensor, j: Tensor) -> Tensor:
         """Whether a query at i may see a key at j, by position alone."""
@@ -207,10 +266,7 @@ class Attention(Streaming):
         return self._table[1]
 
     def _split(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # [b, t, d] -> [b, h, t, e]
-
-    def _merge(self, x: Tensor) -> Tensor:
-        return x.transpose(1, 2).flatten(2)
+        return x.unflatten(-1, (-1, self.head_dim)).transpose(1, 2)  # [b, t, h * e] -> [b, h, t, e]
 
 
 def sinusoid(high: int, low: int, dim: int, device: Device = None) -> Tensor:
@@ -232,13 +288,3 @@ def skew(score: Tensor) -> Tensor:
     t = score.shape[2]
     flat = score.flatten(2)[..., t - 1 : t - 1 + t * (2 * t - 1)]
     return flat.unflatten(2, (t, 2 * t - 1))[..., :t]
-
-
-def rotate(x: Tensor, index: Tensor, base: float = 1e4) -> Tensor:
-    """Rotary positions on half-split pairs (Su et al. 2021, arXiv 2104.09864). x: [b, h, t, e]; index: [b, t]."""
-    half = x.shape[-1] // 2
-    rate = base ** (-torch.arange(half, device=x.device, dtype=torch.float32) / half)
-    angle = index[:, None, :, None].float() * rate
-    cos, sin = angle.cos().to(x.dtype), angle.sin().to(x.dtype)
-    a, b = x[..., :half], x[..., half:]
-    return torch.cat([a * cos - b * sin, a * sin + b * cos], -1)

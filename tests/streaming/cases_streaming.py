@@ -8,7 +8,7 @@ from functools import partial
 import torch
 from torch import nn
 
-from speech.streaming.attention import Attention
+from speech.streaming.attention import Attention, Rotary
 from speech.streaming.conv import Conv1d, Conv2d, ConvTranspose1d
 from speech.streaming.module import Delay, Parallel, Pointwise, Residual, Sequential
 from speech.streaming.recurrent import GRU, LSTM, LegendreMemory
@@ -100,6 +100,16 @@ def _attentions() -> Iterator[tuple[str, Case]]:
             if position == "relative" or name in ("chunk 4", "chunk sinks", "sliding ahead", "sliding ahead sinks"):
                 build = partial(Attention, 8, 2, position=position, bias=position != "none", **options)
                 yield f"attention {name} {position}", Case(build, (8,))
+    shapes: dict[str, dict] = {
+        "grouped": {"left": 8, "chunk": 4, "position": "rotary", "kv_heads": 2, "out_bias": False},
+        "grouped relative": {"left": 5, "kv_heads": 1},
+        "wide heads": {"left": 8, "chunk": 4, "position": "none", "head_dim": 6, "bias": False, "out_bias": True},
+        "wide heads ahead": {"left": 4, "right": 2, "head_dim": 4, "sinks": 2},
+        "interleaved": {"left": 6, "position": Rotary(1e3, interleaved=True), "qk_norm": True},
+        "one turning head": {"left": 8, "chunk": 2, "position": Rotary(interleaved=True, heads=1)},
+    }
+    for name, options in shapes.items():
+        yield f"attention {name}", Case(partial(Attention, 8, 4, **options), (8,))
 
 
 def _signals() -> Iterator[tuple[str, Case]]:

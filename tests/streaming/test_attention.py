@@ -7,8 +7,9 @@ from functools import partial
 import pytest
 import torch
 from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
 
-from speech.streaming.attention import Attention, sinusoid, skew
+from speech.streaming.attention import Attention, Rotary, sinusoid, skew
 from speech.streaming.frames import Frames, Place
 
 
@@ -81,3 +82,19 @@ def test_chunks_off_the_grid_are_refused() -> None:
         Attention(8, 2, left=5, chunk=4)
     with pytest.raises(ValueError, match="multiple of heads"):
         Attention(9, 2, left=4)
+
+
+def test_grouped_heads_share_keys_and_turn_as_torch_says() -> None:
+    """Against torch's own grouped attention over queries and keys turned as complex numbers."""
+    torch.manual_seed(0)
+    t, heads, kv_heads, e = 7, 4, 2, 6
+    attention = Attention(8, heads, left=t, position=Rotary(100.0, interleaved=True), kv_heads=kv_heads, head_dim=e)
+    x = torch.randn(1, t, 8)
+    with torch.inference_mode():
+        q, k, v = (y.unflatten(-1, (-1, e)).transpose(1, 2) for y in attention.qkv(x).split(attention.widths, -1))
+        angle = torch.arange(t)[:, None] * 100.0 ** (-torch.arange(0, e, 2) / e)
+        turn = torch.polar(torch.ones_like(angle), angle)
+        q, k = (torch.view_as_real(torch.view_as_complex(y.unflatten(-1, (-1, 2))) * turn).flatten(-2) for y in (q, k))
+        y = scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
+        expected = attention.out(y.transpose(1, 2).flatten(2))
+        torch.testing.assert_close(attention(Frames.whole(x)).data, expected)
