@@ -1,0 +1,89 @@
+"""Sound files that grow while they are made."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+import soundfile
+
+from speech.errors import SpeechError
+
+FORMATS = {
+    ".wav": ("WAV", "PCM_16"),
+    ".flac": ("FLAC", "PCM_16"),
+    ".mp3": ("MP3", "MPEG_LAYER_III"),
+    ".ogg": ("OGG", "VORBIS"),
+    ".opus": ("OGG", "OPUS"),
+}
+"""By the ending of the file's name: container and encoding, as libsndfile calls them."""
+
+SLICE = 1 << 15  # samples at a time: libsndfile's Vorbis encoder takes its whole input on the stack
+
+
+class Writer:
+    """A mono sound file at `sample_rate` Hz, whose format follows from its name's ending (one of `FORMATS`).
+
+    What has been written is kept, whatever happens after: inside `with`, leaving by an exception closes the file too.
+    Values beyond -1 and 1 are clipped. Raises SpeechError for another ending, for samples that are not finite, and
+    where the file cannot be written.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], sample_rate: int) -> None:
+        self.path, self.sample_rate, self.length = Path(path), sample_rate, 0
+        if self.path.suffix.lower() not in FORMATS:
+            raise SpeechError(
+                f"expected a file name that ends in {', '.join(FORMATS)}, got '{path}': choose one of these"
+            )
+        kind, encoding = FORMATS[self.path.suffix.lower()]
+        try:
+            self._raw = self.path.open("wb")
+        except OSError as error:
+            raise SpeechError(f"expected to write '{path}', but {error.strerror}: choose another place") from error
+        try:
+            self._file = soundfile.SoundFile(self._raw, "w", sample_rate, 1, encoding, format=kind)
+        except soundfile.LibsndfileError as error:
+            self._raw.close()
+            self.path.unlink()
+            raise SpeechError(
+                f"expected a rate that {kind} can hold, got {sample_rate} Hz for '{path}': write wav or flac"
+            ) from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def seconds(self) -> float:
+        """Length so far."""
+        return self.length / self.sample_rate
+
+    def write(self, samples: np.ndarray) -> None:
+        """Append mono samples [n]."""
+        x = np.asarray(samples, np.float32)
+        if x.ndim != 1 or not np.isfinite(x).all():
+            raise SpeechError(
+                f"expected finite mono samples [n] to write to '{self.path}', got shape {list(x.shape)}"
+                f"{'' if np.isfinite(x).all() else ', with NaN or infinity'}"
+            )
+        x = x.clip(-1, 1)
+        try:
+            for start in range(0, len(x), SLICE):
+                self._file.write(x[start : start + SLICE])
+        except (soundfile.LibsndfileError, OSError) as error:
+            raise SpeechError(
+                f"expected to write '{self.path}', but it failed after {self.seconds:.1f} s: {error}"
+            ) from error
+        self.length += len(x)
+
+    def close(self) -> None:
+        """Complete the file. Again is harmless."""
+        self._file.close()
+        self._raw.close()
