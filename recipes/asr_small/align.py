@@ -10,9 +10,10 @@ from concurrent.futures import ProcessPoolExecutor
 import numpy as np
 from lhotse import MonoCut
 
-from recipes.asr_small.cache import RATE, AudioCache, Words
-from recipes.asr_small.prepare import cache, training_corpora
+from recipes.asr_small.prepare import training_corpora
 from recipes.asr_small.settings import Settings
+from recipes.common.cache import RATE, AudioCache, Words
+from recipes.common.prepare import cache
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ import soxr
 import torch
 from torch import Tensor
 
-from recipes.asr_small.cache import RATE
+from recipes.common.cache import RATE
 
 
 @dataclass(frozen=True)

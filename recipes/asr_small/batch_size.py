@@ -12,12 +12,12 @@ from collections.abc import Callable
 import torch
 
 from recipes.asr_small.batches import Bin, save_profile
-from recipes.asr_small.cache import RATE
 from recipes.asr_small.data import plan
 from recipes.asr_small.dataset import Batch
 from recipes.asr_small.module import Training
 from recipes.asr_small.prepare import load_tokenizer, training_sets
 from recipes.asr_small.settings import Settings
+from recipes.common.cache import RATE
 from speech.asr.model import FastConformer
 
 log = logging.getLogger(__name__)

@@ -12,8 +12,9 @@ from torch.utils.data import DataLoader
 from recipes.asr_small.batches import Batches, Bin, batch_sizes, estimate_bins, load_profile, token_count
 from recipes.asr_small.dataset import Utterances
 from recipes.asr_small.module import Training
-from recipes.asr_small.prepare import cache, training_sets
+from recipes.asr_small.prepare import training_sets
 from recipes.asr_small.settings import Settings
+from recipes.common.prepare import cache
 from speech.errors import SpeechError
 
 VALIDATION_BATCH = 16

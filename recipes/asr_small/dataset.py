@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from recipes.asr_small.augment import AugmentConfig, augment
-from recipes.asr_small.cache import RATE, AudioCache
 from recipes.asr_small.targets import IGNORED, frame_targets
+from recipes.common.cache import RATE, AudioCache
 
 
 class Batch(NamedTuple):

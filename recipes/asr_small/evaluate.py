@@ -10,11 +10,12 @@ import jiwer
 import torch
 from lhotse import MonoCut
 
-from recipes.asr_small.cache import AudioCache
 from recipes.asr_small.dataset import padded
-from recipes.asr_small.prepare import cache, load_tokenizer
+from recipes.asr_small.prepare import load_tokenizer
 from recipes.asr_small.settings import Settings
 from recipes.asr_small.weights import trained
+from recipes.common.cache import AudioCache
+from recipes.common.prepare import cache
 from speech.asr.endpoint import EndpointConfig
 from speech.asr.model import FastConformer
 from speech.asr.recogniser import decoders

@@ -8,16 +8,19 @@ from typing import Any
 
 from recipes.asr_small.evaluate import table
 from recipes.asr_small.optim import loss_weights
-from recipes.asr_small.prepare import cache, hours, training_corpora
+from recipes.asr_small.prepare import training_corpora
 from recipes.asr_small.settings import Settings
 from recipes.asr_small.weights import trained
-from speech.hub.checkpoint import save
+from recipes.common.prepare import cache, hours
+from speech.hub.checkpoint import save, tokenizer_named
 
 
 def export(settings: Settings) -> None:
     """Write `model.safetensors` (float16), `config.yaml`, `tokenizer.model` and `README.md` to `export.folder`."""
     model, position = trained(settings)
-    folder = save(Path(settings.raw.export.folder), model, settings.tokenizer, card(settings, position))
+    folder = save(
+        Path(settings.raw.export.folder), model, card(settings, position), tokenizer_named(settings.tokenizer)
+    )
     size = sum(file.stat().st_size for file in folder.iterdir()) / 1e6
     print(f"{folder}: {sum(p.numel() for p in model.parameters()) / 1e6:.1f} M parameters, {size:.1f} MB", flush=True)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, ctc_loss, pad
@@ -37,7 +39,32 @@ def transducer(model: FastConformer, frames: Frames, batch: Batch, fastemit: flo
     assert model.prediction is not None and model.joint is not None
     scores = model.joint(frames.data, model.prediction(batch.tokens))
     blank, spoken = scores.shape[-1] - 1, batch.token_lengths
-    return transducer_loss(scores, batch.tokens, frames.lengths, spoken, blank, fastemit).sum() / spoken.sum()
+    fits = scores.is_cuda and not fastemit and scores.dtype in (torch.float32, torch.float16)
+    if fits and (fused := torchaudio_loss()):
+        each = fused(scores, batch.tokens, frames.lengths, spoken, blank)
+    else:
+        each = transducer_loss(scores, batch.tokens, frames.lengths, spoken, blank, fastemit)
+    return each.sum() / spoken.sum()
+
+
+def torchaudio_loss() -> Callable[[Tensor, Tensor, Tensor, Tensor, int], Tensor] | None:
+    """torchaudio's transducer loss with the arguments of `transducer_loss`; None where torchaudio does not import.
+
+    On CUDA it runs the lattice in one kernel where ours launches several for every anti-diagonal. It knows no FastEmit
+    and no bfloat16, and keeps the gradient from its forward pass on: one more tensor of the size of the scores.
+    """
+    try:
+        from torchaudio.functional import rnnt_loss
+    except (ImportError, OSError, RuntimeError):  # not installed; beside a torch without CUDA; of another CUDA version
+        return None
+
+    def loss(scores: Tensor, targets: Tensor, frames: Tensor, labels: Tensor, blank: int) -> Tensor:
+        """Shapes as for `transducer_loss`; torchaudio wants no more padding than the longest item needs."""
+        t, u = int(frames.max()), int(labels.max())
+        integers = (x.int().contiguous() for x in (targets[:, :u], frames, labels))
+        return rnnt_loss(scores[:, :t, : u + 1].contiguous(), *integers, blank, reduction="none")
+
+    return loss
 
 
 def alignment(head: nn.Linear, frames: Frames, batch: Batch) -> Tensor:

@@ -1,29 +1,27 @@
-"""What Lightning trains: one batch through the encoder to its losses, the optimiser, and what a checkpoint says."""
+"""What Lightning trains: one batch through the encoder to its losses."""
 
 from __future__ import annotations
 
-import os
-import platform
 from collections.abc import Callable
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
 from recipes.asr_small.augment import SpecAugmentConfig, spec_augment
 from recipes.asr_small.dataset import Batch
 from recipes.asr_small.losses import alignment, ctc, halves, transducer
-from recipes.asr_small.optim import OptimConfig, draw_context, loss_weights, rate
+from recipes.asr_small.optim import OptimConfig, draw_context, loss_weights
+from recipes.common.optim import adamw
+from recipes.common.training import Resumable
 from speech.asr.greedy import CTCGreedy
 from speech.asr.model import FastConformer
 from speech.errors import SpeechError
-from speech.hub.schema import to_tree
 from speech.streaming.frames import Frames
 from speech.streaming.module import Sequential
 
 
-class Training(LightningModule):
+class Training(Resumable):
     """A FastConformer under the weighted losses of `OptimConfig`.
 
     `aligner` scores the frame targets, beside the heads of the model; it serves training alone.
@@ -32,7 +30,7 @@ class Training(LightningModule):
     def __init__(
         self, model: FastConformer, optim: OptimConfig, mask: SpecAugmentConfig, to_text: Callable[[list[int]], str]
     ) -> None:
-        super().__init__()
+        super().__init__(model.config)
         if optim.context_weights and len(optim.context_weights) != len(model.config.encoder.contexts):
             raise SpeechError(
                 f"expected a weight for each of the {len(model.config.encoder.contexts)} look-aheads, got"
@@ -40,7 +38,6 @@ class Training(LightningModule):
             )
         self.model, self.optim, self.mask, self.to_text = model, optim, mask, to_text
         self.aligner = nn.Linear(model.config.encoder.dim, model.config.vocabulary + 1)
-        self.batches, self.audio_hours = 0, 0.0
         self.views: dict[tuple[int, int], tuple[Sequential, Sequential]] = {}
         self.aligner.requires_grad_(optim.alignment > 0)
         for part in (model.prediction, model.joint):
@@ -79,8 +76,7 @@ class Training(LightningModule):
         step = self.global_step
         context = draw_context(step, self.optim, self.model.config.encoder.contexts, batch.seed)
         losses = self.losses(batch, *self.encode(batch, context), step)
-        self.batches += 1
-        self.audio_hours += batch.seconds / 3600 * self.trainer.world_size
+        self.count(batch.seconds)
         return losses
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
@@ -96,32 +92,5 @@ class Training(LightningModule):
 
     def configure_optimizers(self) -> dict[str, Any]:
         # parameters that are not trained are listed too: training can then go on with another loss switched on
-        everything = list(self.parameters())
-        groups = [
-            {"params": [p for p in everything if p.dim() > 1], "weight_decay": self.optim.weight_decay},
-            {"params": [p for p in everything if p.dim() < 2], "weight_decay": 0.0},
-        ]
-        optimizer = torch.optim.AdamW(groups, lr=self.optim.lr, betas=self.optim.betas)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate(step, self.optim))
+        optimizer, schedule = adamw(self.parameters(), self.optim)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["position"] = {
-            "batches": self.batches,
-            "audio_hours": self.audio_hours,
-            "hardware": self._hardware(),
-        }
-        checkpoint["config"] = to_tree(self.model.config)
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        if checkpoint["config"] != to_tree(self.model.config):
-            raise SpeechError(
-                "expected checkpoints of the configured model in the work folder, they are of another:"
-                " choose another work=... folder (and init_from=... to start from other weights)"
-            )
-        self.batches, self.audio_hours = checkpoint["position"]["batches"], checkpoint["position"]["audio_hours"]
-
-    def _hardware(self) -> str:
-        if self.device.type == "cuda":
-            return f"{self.trainer.world_size} x {torch.cuda.get_device_name(self.device)}"
-        return f"{os.cpu_count()} CPU cores ({platform.machine()})"

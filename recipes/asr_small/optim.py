@@ -1,15 +1,16 @@
-"""Schedules: the learning rate, the weights of the losses and the look-ahead to train, by the step."""
+"""Schedules: the weights of the losses and the look-ahead to train, by the step."""
 
 from __future__ import annotations
 
-import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from recipes.common.optim import AdamWConfig
+
 
 @dataclass(frozen=True)
-class OptimConfig:
+class OptimConfig(AdamWConfig):
     """Losses and optimiser.
 
     transducer_weight: the transducer's share, from `transducer_start` (a share of `steps`) on; CTC has the rest, of
@@ -17,9 +18,6 @@ class OptimConfig:
     frame targets, 0 for none; it begins at 1 and falls, linearly towards 0 at `alignment_steps`, to this value.
 
     contexts_start: steps that train the first look-ahead alone; then one is drawn by `context_weights`, or evenly.
-
-    schedule: "cosine" (to a hundredth of `lr` at `steps`; at its peak until `hold`, a share of `steps`) or "noam" (`lr`
-    is its peak).
     """
 
     transducer_weight: float = 0.7
@@ -30,25 +28,6 @@ class OptimConfig:
     alignment_steps: int = 1500
     contexts_start: int = 0
     context_weights: tuple[float, ...] = ()
-    lr: float = 2e-3
-    betas: tuple[float, float] = (0.9, 0.98)
-    weight_decay: float = 1e-2
-    schedule: str = "cosine"
-    warmup: int = 1000
-    hold: float = 0.0
-    steps: int = 20_000
-    clip: float = 1.0
-    average: float = 0.999
-
-
-def rate(step: int, optim: OptimConfig) -> float:
-    """Share of the peak learning rate: linear warm-up, then a cosine or step**-0.5 (Vaswani et al. 2017)."""
-    rise = (step + 1) / optim.warmup
-    if optim.schedule == "noam":
-        return min(rise, (optim.warmup / (step + 1)) ** 0.5)
-    start = max(optim.warmup, optim.hold * optim.steps)
-    done = min(1.0, max(0, step - start) / max(1, optim.steps - start))
-    return min(rise, 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done)))
 
 
 def loss_weights(step: int, optim: OptimConfig) -> dict[str, float]:

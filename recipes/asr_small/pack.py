@@ -11,9 +11,10 @@ from pathlib import Path
 import soundfile
 from lhotse import MonoCut
 
-from recipes.asr_small.cache import RATE, AudioCache
-from recipes.asr_small.prepare import cache, training_corpora
+from recipes.asr_small.prepare import training_corpora
 from recipes.asr_small.settings import Settings
+from recipes.common.cache import RATE, AudioCache
+from recipes.common.prepare import cache
 from speech.errors import SpeechError
 
 log = logging.getLogger(__name__)

@@ -6,9 +6,7 @@ import gzip
 import io
 import logging
 import shutil
-import zlib
-from collections.abc import Iterable, Iterator
-from functools import partial
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
@@ -16,11 +14,10 @@ import sentencepiece
 from lhotse import MonoCut
 
 from recipes.asr_small.batches import usable
-from recipes.asr_small.cache import AudioCache
-from recipes.asr_small.corpora import read_corpus
 from recipes.asr_small.settings import Settings
 from recipes.asr_small.targets import token_spans
-from recipes.asr_small.text import normalise
+from recipes.common.prepare import Source, cache, configured, decode, held_out, hours
+from recipes.common.text import normalise
 from speech.asr.tokenizer import Tokenizer
 from speech.errors import SpeechError
 
@@ -29,12 +26,7 @@ log = logging.getLogger(__name__)
 
 def prepare(settings: Settings) -> None:
     """Decode every corpus once and learn the tokenizer; what is there already is kept."""
-    for name, folder, layout in _sources(settings):
-        changed = folder / "manifest.jsonl" if layout == "manifest" else folder
-        workers = settings.raw.trainer.workers or 1
-        cache(settings, name).build(
-            partial(read_corpus, folder, layout), changed if changed.exists() else folder, workers
-        )
+    decode(settings, [*configured(settings), *_others(settings)])
     if settings.tokenizer.is_file():
         return
     given = _given_tokenizer(settings)
@@ -44,18 +36,10 @@ def prepare(settings: Settings) -> None:
     learn_tokenizer(_training_text(settings), settings.raw.tokenizer.vocabulary, settings.tokenizer)
 
 
-def cache(settings: Settings, name: str) -> AudioCache:
-    """The decoded audio of one corpus. The corpus "." is all of `data.root`, and no file name."""
-    return AudioCache(settings.work / "audio", "all" if name == "." else name)
-
-
-def _sources(settings: Settings) -> Iterator[tuple[str, Path, str]]:
-    """(name, folder, layout) of every corpus: real, noise, synthetic, evaluation."""
-    data, root = settings.raw.data, Path(settings.raw.data.root)
-    for name in (*data.train, *data.evaluation):
-        yield name, root / name, data.layout
-    if data.noise:
-        yield "noise", Path(data.noise), "manifest"
+def _others(settings: Settings) -> Iterator[Source]:
+    """Corpora beside the configured ones: noise, and the speech of stage `synthesize`."""
+    if settings.raw.data.noise:
+        yield "noise", Path(settings.raw.data.noise), "manifest"
     if (settings.synthetic / "manifest.jsonl").is_file():
         yield "synthetic", settings.synthetic, "manifest"
 
@@ -117,13 +101,13 @@ def load_tokenizer(settings: Settings) -> Tokenizer:
 
 
 def training_sets(settings: Settings) -> tuple[list[list[MonoCut]], list[MonoCut]]:
-    """[real, and synthetic if it was made], held out. One real utterance in a hundred, chosen by its id, is held out.
+    """[real, and synthetic if it was made], held out (of the real ones).
 
     Raises SpeechError when no utterance has text and a legal length.
     """
     real = [cut for name in settings.raw.data.train for cut in tokenised(settings, name)]
-    held = [cut for cut in real if zlib.crc32(cut.id.encode()) % 100 == 0]
-    sets = [[cut for cut in real if zlib.crc32(cut.id.encode()) % 100]]
+    held = [cut for cut in real if held_out(cut)]
+    sets = [[cut for cut in real if not held_out(cut)]]
     if "synthetic" in training_corpora(settings):
         sets.append(tokenised(settings, "synthetic"))
     if not all(sets):
@@ -142,7 +126,3 @@ def tokenised(settings: Settings, name: str) -> list[MonoCut]:
         spans = token_spans(text, words, tokenizer) if words else None
         cut.supervisions[0].custom = {"tokens": tokenizer.encode(text), "spans": spans}
     return [cut for cut in cuts if usable(cut, settings.batch)]
-
-
-def hours(cuts: Iterable[MonoCut]) -> float:
-    return sum(cut.duration for cut in cuts) / 3600

@@ -17,9 +17,9 @@ from pathlib import Path
 import soundfile
 import soxr
 
-from recipes.asr_small.cache import RATE
 from recipes.asr_small.settings import Settings
-from recipes.asr_small.text import normalise
+from recipes.common.cache import RATE
+from recipes.common.text import normalise
 from speech.errors import SpeechError
 
 log = logging.getLogger(__name__)

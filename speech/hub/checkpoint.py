@@ -1,4 +1,4 @@
-"""Checkpoint folders: `model.safetensors`, `config.yaml`, a tokenizer file and the model card `README.md`."""
+"""Checkpoint folders: `model.safetensors`, `config.yaml`, the model card `README.md`, and what a family has besides."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -17,42 +19,96 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from speech.asr.model import FastConformer, FastConformerConfig
 from speech.errors import SpeechError
 from speech.hub.schema import from_tree, to_tree
 
-FAMILIES: Mapping[str, tuple[type[Any], type[nn.Module]]] = {"fastconformer": (FastConformerConfig, FastConformer)}
-"""Model families by the name that `config.yaml` gives them: configuration class, module class."""
+
+@dataclass(frozen=True)
+class Family:
+    """A kind of model. home: the module that holds its classes, which is imported when a model of it is read.
+
+    files: what lies beside the weights. Of each tuple of names one file is needed; `optional` ones may be there.
+    """
+
+    home: str
+    config_name: str
+    model_name: str
+    files: tuple[tuple[str, ...], ...] = ()
+    optional: tuple[str, ...] = ()
+
+    @cached_property
+    def config(self) -> type[Any]:
+        """The class of its configuration."""
+        return getattr(import_module(self.home), self.config_name)
+
+    @cached_property
+    def model(self) -> type[nn.Module]:
+        """The class of its module, built from a configuration."""
+        return getattr(import_module(self.home), self.model_name)
+
+    @property
+    def known(self) -> set[str]:
+        """Names of all files that a folder of this family may hold."""
+        return {WEIGHTS, CONFIG, CARD, *self.optional, *(name for names in self.files for name in names)}
+
 
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.yaml", "README.md"
 TOKENIZERS = ("tokenizer.model", "vocab.txt")  # SentencePiece, WordPiece
+TEXT_TOKENIZER, VOICES = "tokenizer.json", "voices.safetensors"  # byte pairs
+SPEECH_TOKENIZER, SPEAKER_ENCODER = "speech_tokenizer.onnx", "campplus.onnx"
+
+FAMILIES: Mapping[str, Family] = {
+    "fastconformer": Family("speech.asr.model", "FastConformerConfig", "FastConformer", files=(TOKENIZERS,)),
+    "synthesiser": Family(
+        "speech.tts.model",
+        "SynthesiserConfig",
+        "SynthesiserModel",
+        optional=(TEXT_TOKENIZER, VOICES, SPEECH_TOKENIZER, SPEAKER_ENCODER),
+    ),
+}
+"""Model families by the name that `config.yaml` gives them."""
+
+KNOWN = set[str]().union(*(family.known for family in FAMILIES.values()))
+"""Names of all files that a checkpoint folder may hold."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A loaded checkpoint folder. model: in evaluation mode; tokenizer: path of the tokenizer file."""
+    """A loaded checkpoint folder. model: in evaluation mode; files: by name, what lies beside its weights."""
 
     folder: Path
     family: str
     config: Any
     model: nn.Module
-    tokenizer: Path
+    files: Mapping[str, Path]
+
+    @property
+    def tokenizer(self) -> Path:
+        """The tokenizer file of a recogniser."""
+        return next(self.files[name] for name in TOKENIZERS if name in self.files)
 
 
 def save(
-    folder: str | Path, model: nn.Module, tokenizer: str | Path, card: str, dtype: torch.dtype | None = torch.float16
+    folder: str | Path,
+    model: nn.Module,
+    card: str,
+    files: Mapping[str, Path | bytes],
+    dtype: torch.dtype | None = torch.float16,
 ) -> Path:
     """Write `model` (which has a `config` of a known family) as a checkpoint folder, whole or not at all.
 
-    tokenizer: a SentencePiece model or a WordPiece `vocab.txt`. card: the text of README.md. dtype: the precision of
-    the parameters, None for their own; buffers (filter banks, running statistics) are few and keep theirs.
+    card: the text of README.md. files: by name, what else belongs to the family: a file to copy, or its content. dtype:
+    the precision of the parameters, None for their own; buffers (filter banks, running statistics) are few and keep
+    theirs.
 
     Raises:
-        SpeechError: the folder holds something that is no checkpoint, or cannot be written.
+        SpeechError: the folder holds something that is no checkpoint, or cannot be written, or a file is missing.
     """
-    family = next((name for name, (_, kind) in FAMILIES.items() if type(model) is kind), None)
-    if family is None:
+    kind = type(model)
+    name = next((n for n, f in FAMILIES.items() if (f.home, f.model_name) == (kind.__module__, kind.__name__)), None)
+    if name is None:
         raise SpeechError(f"expected a model of a known family ({', '.join(FAMILIES)}), got {type(model).__name__}")
+    _check_files(FAMILIES[name], files, str(folder))
     parameters = dict(model.named_parameters())
     tensors = {
         name: tensor.detach().to("cpu", dtype if name in parameters else None).contiguous()
@@ -62,11 +118,20 @@ def save(
     with replacing(Path(folder)) as made:
         save_file(tensors, made / WEIGHTS, metadata={"format": "pt", "parameters": count})
         (made / WEIGHTS).chmod(0o644)  # safetensors makes files that only their owner can read
-        text = yaml.safe_dump({"family": family, **to_tree(model.config)}, sort_keys=False, allow_unicode=True)
+        text = yaml.safe_dump({"family": name, **to_tree(model.config)}, sort_keys=False, allow_unicode=True)
         (made / CONFIG).write_text(text, encoding="utf-8")
-        shutil.copyfile(tokenizer, made / TOKENIZERS[Path(tokenizer).suffix == ".txt"])
         (made / CARD).write_text(card, encoding="utf-8")
+        for file, content in files.items():
+            if isinstance(content, bytes):
+                (made / file).write_bytes(content)
+            else:
+                shutil.copyfile(content, made / file)
     return Path(folder)
+
+
+def tokenizer_named(path: str | Path) -> dict[str, Path]:
+    """A SentencePiece model or a WordPiece `vocab.txt`, under the name that it has in a checkpoint folder."""
+    return {TOKENIZERS[Path(path).suffix == ".txt"]: Path(path)}
 
 
 def load_folder(folder: str | Path, device: torch.device | str = "cpu", dtype: torch.dtype | None = None) -> Checkpoint:
@@ -80,10 +145,12 @@ def load_folder(folder: str | Path, device: torch.device | str = "cpu", dtype: t
     family, config = read_config(folder)
     with _whole(folder / WEIGHTS) as path:
         tensors = load_file(path, device=str(device))
-    model = build(FAMILIES[family][1], config, tensors, str(folder))
+    files = {entry.name: entry for entry in folder.iterdir()}
+    _check_files(FAMILIES[family], files, str(folder))
+    model = build(FAMILIES[family].model, config, tensors, str(folder))
     for parameter in model.parameters():
         parameter.data = parameter.data.to(dtype or torch.float32)
-    return Checkpoint(folder, family, config, model.eval(), tokenizer_file(folder))
+    return Checkpoint(folder, family, config, model.eval(), files)
 
 
 def read_config(folder: Path) -> tuple[str, Any]:
@@ -98,7 +165,7 @@ def read_config(folder: Path) -> tuple[str, Any]:
     family = tree.pop("family", None) if isinstance(tree, dict) else None
     if not isinstance(family, str) or family not in FAMILIES:
         raise SpeechError(f"expected {path} to name a family of {', '.join(FAMILIES)}, got {family!r}")
-    return family, from_tree(FAMILIES[family][0], tree, str(path))
+    return family, from_tree(FAMILIES[family].config, tree, str(path))
 
 
 def count_parameters(folder: Path) -> int:
@@ -108,12 +175,11 @@ def count_parameters(folder: Path) -> int:
     return int(count) if count.isdecimal() else 0
 
 
-def tokenizer_file(folder: Path) -> Path:
-    """The tokenizer file of a checkpoint folder."""
-    for name in TOKENIZERS:
-        if (folder / name).is_file():
-            return folder / name
-    raise SpeechError(f"expected {' or '.join(TOKENIZERS)} in {folder}, found neither: fetch the checkpoint again")
+def _check_files(family: Family, files: Mapping[str, Any], source: str) -> None:
+    for names in family.files:
+        if not any(name in files for name in names):
+            found = "found none" if len(names) == 1 else "found neither"
+            raise SpeechError(f"expected {' or '.join(names)} in {source}, {found}: fetch the checkpoint again")
 
 
 def build(kind: type[nn.Module], config: Any, tensors: dict[str, Tensor], source: str) -> nn.Module:
@@ -165,8 +231,7 @@ class _Unfilled(TorchFunctionMode):
 def replacing(folder: Path) -> Iterator[Path]:
     """A fresh folder beside `folder` that takes its place once the block has run through, and vanishes otherwise."""
     folder = folder.absolute()
-    known = {WEIGHTS, CONFIG, CARD, *TOKENIZERS}
-    if folder.is_dir() and any(entry.name not in known for entry in folder.iterdir()):
+    if folder.is_dir() and any(entry.name not in KNOWN for entry in folder.iterdir()):
         raise SpeechError(
             f"expected a new folder or a checkpoint to replace, {folder} holds other files: choose another"
         )

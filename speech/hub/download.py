@@ -11,12 +11,13 @@ from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, HFValidationE
 
 from speech.config import cache_folder
 from speech.errors import SpeechError
-from speech.hub.checkpoint import CARD, CONFIG, TOKENIZERS, WEIGHTS, read_config, replacing
-from speech.hub.nemo import convert
+from speech.hub import cosyvoice, nemo
+from speech.hub.checkpoint import CARD, CONFIG, KNOWN, WEIGHTS, read_config, replacing
+from speech.hub.find import COSYVOICE
 
 
 def fetch(name: str, folder: Path) -> Path:
-    """Download the model `owner/name`, a `.nemo` file or our own layout, and make it the checkpoint `folder`.
+    """Download the model `owner/name` (a `.nemo` file, CosyVoice, or our own layout) as the checkpoint `folder`.
 
     A broken download is taken up where it stopped. The downloaded files go once the checkpoint is complete.
 
@@ -42,9 +43,11 @@ def fetch(name: str, folder: Path) -> Path:
             with replacing(folder) as made:
                 for file, path in files.items():
                     shutil.copyfile(path, made / file)
+        elif files.keys() >= COSYVOICE:
+            cosyvoice.convert(staging, folder)
         else:
             card = files[CARD].read_text(encoding="utf-8", errors="replace") if CARD in files else None
-            convert(files[wanted[0]], folder, card)
+            nemo.convert(files[wanted[0]], folder, card)
     finally:
         shutil.rmtree(staging, ignore_errors=True)  # a file that cannot be read is not taken up again either
     return folder
@@ -53,16 +56,17 @@ def fetch(name: str, folder: Path) -> Path:
 def select(name: str, present: Sequence[str]) -> list[str]:
     """The files to fetch of those `present` in a repository, the weights first."""
     card = [CARD] if CARD in present else []
-    tokenizer = [file for file in TOKENIZERS if file in present][:1]
-    if WEIGHTS in present and CONFIG in present and tokenizer:
-        return [WEIGHTS, CONFIG, *tokenizer, *card]
+    if WEIGHTS in present and CONFIG in present:
+        return [WEIGHTS, CONFIG, *(file for file in present if file in KNOWN - {WEIGHTS, CONFIG, CARD}), *card]
+    if {*present} >= COSYVOICE:
+        return cosyvoice.needed(present, f"the hub repository {name}")
     archives = [file for file in present if file.endswith(".nemo")]
     if len(archives) > 1:
         archives = [file for file in archives if file == f"{name.partition('/')[2]}.nemo"]
     if len(archives) == 1:
         return [*archives, *card]
     raise SpeechError(
-        f"expected one .nemo file, or {WEIGHTS} with {CONFIG} and a tokenizer, in the hub repository {name}, "
+        f"expected one .nemo file, {WEIGHTS} with {CONFIG}, or the files of CosyVoice in the hub repository {name}, "
         f"it holds {', '.join(present[:8]) or 'nothing'}: name another model"
     )
 

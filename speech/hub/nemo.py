@@ -13,7 +13,7 @@ from speech.asr.model import FastConformer, FastConformerConfig, PredictionConfi
 from speech.audio.mel import MelConfig
 from speech.errors import SpeechError
 from speech.hub.archive import Archive, read_tensors
-from speech.hub.checkpoint import build, save
+from speech.hub.checkpoint import build, save, tokenizer_named
 from speech.hub.nemo_weights import convert_weights
 
 MODELS = {
@@ -87,7 +87,7 @@ def convert(path: Path, folder: Path, card: str | None = None) -> Path:
     with tempfile.TemporaryDirectory() as scratch:
         tokenizer = Path(scratch) / name
         tokenizer.write_bytes(data)
-        return save(folder, model, tokenizer, card or _card(path, tree), dtype=None)
+        return save(folder, model, card or _card(path, tree), tokenizer_named(tokenizer), dtype=None)
 
 
 def convert_config(tree: dict[str, Any]) -> FastConformerConfig:

@@ -21,8 +21,9 @@ def to_tree(value: Any) -> Any:
 def from_tree(kind: Any, tree: Any, at: str) -> Any:
     """A value of the annotated type `kind` from plain data; `at` is its dotted name for messages.
 
-    Knows dataclasses, `X | None`, `Literal`, tuples, and plain scalars. An int is taken where a float is expected. A
-    key that is missing has its field's default: a field added later must default to what was done before it.
+    Knows dataclasses, `X | None`, `Literal`, tuples, and plain scalars. An int is taken where a float is expected. Of
+    several dataclasses (`X | Y`) the one is meant that knows all the keys. A key that is missing has its field's
+    default: a field added later must default to what was done before it.
 
     Raises:
         SpeechError: a key is unknown, a key without a default is missing, or a value has another type.
@@ -33,8 +34,7 @@ def from_tree(kind: Any, tree: Any, at: str) -> Any:
     if origin in (Union, UnionType):
         if tree is None and NoneType in args:
             return None
-        (inner,) = (arg for arg in args if arg is not NoneType)
-        return from_tree(inner, tree, at)
+        return from_tree(_meant([arg for arg in args if arg is not NoneType], tree, at), tree, at)
     if origin is Literal and isinstance(tree, str | int | bool) and tree in args:
         return tree
     if origin is tuple and isinstance(tree, list):
@@ -64,6 +64,20 @@ def _dataclass(kind: Any, tree: Any, at: str) -> Any:
         raise SpeechError(f"expected in {at} the keys {', '.join(needed)}, but {', '.join(missing)} is missing: add it")
     hints = get_type_hints(kind)
     return kind(**{name: from_tree(hints[name], value, f"{at}.{name}") for name, value in tree.items()})
+
+
+def _meant(kinds: list[Any], tree: Any, at: str) -> Any:
+    """Of several dataclasses the one that has every key of `tree` as a field."""
+    if len(kinds) == 1 or not isinstance(tree, dict):
+        return kinds[0]
+    fitting = [kind for kind in kinds if tree.keys() <= {f.name for f in dataclasses.fields(kind)}]
+    if len(fitting) != 1:
+        names = ", ".join(kind.__name__ for kind in kinds)
+        raise SpeechError(
+            f"expected the keys of one of {names} in {at}, got {', '.join(map(str, tree))}, which fit "
+            f"{'several' if fitting else 'none'}: give the fields of one"
+        )
+    return fitting[0]
 
 
 def _named(kind: Any) -> str:

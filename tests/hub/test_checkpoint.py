@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from speech.asr.model import FastConformer
 from speech.errors import SpeechError
-from speech.hub.checkpoint import load_folder, save
+from speech.hub.checkpoint import load_folder, save, tokenizer_named
 from tests.asr.small import small_model
 
 
@@ -29,7 +29,7 @@ def vocabulary(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def folder(tmp_path: Path, made: FastConformer, vocabulary: Path) -> Path:
-    return save(tmp_path / "model", made, vocabulary, "# A card\n", dtype=torch.float32)
+    return save(tmp_path / "model", made, "# A card\n", tokenizer_named(vocabulary), dtype=torch.float32)
 
 
 def test_round_trip(made: FastConformer, folder: Path) -> None:
@@ -47,13 +47,13 @@ def test_round_trip(made: FastConformer, folder: Path) -> None:
 
 def test_a_sentencepiece_model_keeps_its_name(tmp_path: Path, made: FastConformer) -> None:
     (tmp_path / "bpe.model").write_bytes(b"pieces")
-    folder = save(tmp_path / "model", made, tmp_path / "bpe.model", "")
+    folder = save(tmp_path / "model", made, "", tokenizer_named(tmp_path / "bpe.model"))
     assert load_folder(folder).tokenizer == folder / "tokenizer.model"
     assert (folder / "tokenizer.model").read_bytes() == b"pieces"
 
 
 def test_half_precision_spares_the_buffers(tmp_path: Path, made: FastConformer, vocabulary: Path) -> None:
-    folder = save(tmp_path / "half", made, vocabulary, "")
+    folder = save(tmp_path / "half", made, "", tokenizer_named(vocabulary))
     stored = load_file(folder / "model.safetensors")
     parameters = dict(made.named_parameters())
     assert {t.dtype for n, t in stored.items() if n in parameters} == {torch.float16}
@@ -66,20 +66,20 @@ def test_half_precision_spares_the_buffers(tmp_path: Path, made: FastConformer, 
 
 
 def test_replaces_a_checkpoint_but_nothing_else(tmp_path: Path, made: FastConformer, vocabulary: Path) -> None:
-    target = save(tmp_path / "model", made, vocabulary, "old")
-    save(target, made, vocabulary, "new")
+    target = save(tmp_path / "model", made, "old", tokenizer_named(vocabulary))
+    save(target, made, "new", tokenizer_named(vocabulary))
     assert (target / "README.md").read_text() == "new"
     (target / "thesis.doc").write_text("years of work")
     with pytest.raises(SpeechError, match="holds other files"):
-        save(target, made, vocabulary, "newer")
+        save(target, made, "newer", tokenizer_named(vocabulary))
     assert (target / "thesis.doc").read_text() == "years of work"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model", "vocab.txt"]
 
 
 def test_a_failed_save_leaves_what_was_there(tmp_path: Path, made: FastConformer, vocabulary: Path) -> None:
-    target = save(tmp_path / "model", made, vocabulary, "old")
+    target = save(tmp_path / "model", made, "old", tokenizer_named(vocabulary))
     with pytest.raises(SpeechError, match="expected to write the checkpoint"):
-        save(target, made, tmp_path / "no tokenizer", "new")
+        save(target, made, "new", tokenizer_named(tmp_path / "no tokenizer"))
     assert load_folder(target).model is not None
     assert (target / "README.md").read_text() == "old"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model", "vocab.txt"]
@@ -87,7 +87,7 @@ def test_a_failed_save_leaves_what_was_there(tmp_path: Path, made: FastConformer
 
 def test_only_known_families_are_saved(tmp_path: Path, vocabulary: Path) -> None:
     with pytest.raises(SpeechError, match="known family"):
-        save(tmp_path / "model", nn.Linear(1, 1), vocabulary, "")
+        save(tmp_path / "model", nn.Linear(1, 1), "", tokenizer_named(vocabulary))
 
 
 def _tensors(folder: Path, **changes: Tensor | None) -> None:
@@ -118,7 +118,7 @@ def test_tensors_that_do_not_fit(folder: Path, changes: dict[str, Tensor | None]
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "name a family of fastconformer, got None"),
+        ("", "name a family of fastconformer, synthesiser, got None"),
         ("family: [fastconformer]", r"got \['fastconformer'\]"),
         ("family: parrot", "got 'parrot'"),
         ("family: [fastconformer", "plain YAML"),

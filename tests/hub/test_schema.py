@@ -93,3 +93,29 @@ def test_a_missing_key_has_its_default() -> None:
 def test_what_does_not_fit_is_named(change: dict[str, Any], message: str) -> None:
     with pytest.raises(SpeechError, match=message):
         from_tree(Outer, GOOD | change, "config")
+
+
+@dataclass(frozen=True)
+class Round:
+    radius: float = 1.0
+    colour: str = ""
+
+
+@dataclass(frozen=True)
+class Square:
+    side: float = 1.0
+    colour: str = ""
+
+
+@dataclass(frozen=True)
+class Drawing:
+    shape: Round | Square | None = None
+
+
+def test_of_several_dataclasses_the_keys_tell_which() -> None:
+    for drawing in (Drawing(Round(2.0)), Drawing(Square(3.0, "red")), Drawing()):
+        assert from_tree(Drawing, to_tree(drawing), "x") == drawing
+    with pytest.raises(SpeechError, match=r"Round, Square in x\.shape, got side, radius, which fit none"):
+        from_tree(Drawing, {"shape": {"side": 1.0, "radius": 1.0}}, "x")
+    with pytest.raises(SpeechError, match="fit several"):
+        from_tree(Drawing, {"shape": {"colour": "red"}}, "x")

@@ -10,9 +10,9 @@ pytest.importorskip("lhotse", reason="the training extra is not installed")
 pytest.importorskip("pocketsphinx", reason="the training extra is not installed")
 
 from recipes.asr_small.align import align
-from recipes.asr_small.corpora import read_corpus
-from recipes.asr_small.prepare import cache
 from recipes.asr_small.settings import compose_settings
+from recipes.common.corpora import read_corpus
+from recipes.common.prepare import cache
 
 
 def test_words_get_their_times_and_strange_words_none(shared: Path, tmp_path: Path) -> None:

@@ -1,16 +1,22 @@
 from __future__ import annotations
 
+import sys
+import warnings
+from pathlib import Path
+
 import pytest
 import torch
 
 pytest.importorskip("lhotse", reason="the training extra is not installed")
 
 from recipes.asr_small.dataset import Batch
-from recipes.asr_small.losses import alignment, ctc, halves
-from recipes.asr_small.optim import OptimConfig, draw_context, loss_weights, rate
+from recipes.asr_small.losses import alignment, ctc, halves, torchaudio_loss, transducer
+from recipes.asr_small.optim import OptimConfig, draw_context, loss_weights
 from recipes.asr_small.targets import IGNORED
+from recipes.common.optim import rate
 from speech.asr.encoder import EncoderConfig
-from speech.asr.model import FastConformer, FastConformerConfig
+from speech.asr.model import FastConformer, FastConformerConfig, PredictionConfig
+from speech.kernels.transducer_loss import transducer_loss
 from speech.streaming.frames import Frames
 
 SMALL = FastConformerConfig(
@@ -51,6 +57,44 @@ def test_ctc_is_that_of_pytorch_per_token() -> None:
     log_p = model.ctc(frames.data).transpose(0, 1)  # type: ignore[misc]
     total = torch.nn.functional.ctc_loss(log_p, given.tokens, frames.lengths, given.token_lengths, 5, reduction="sum")
     torch.testing.assert_close(ctc(model, frames, given), total / 3)
+
+
+@pytest.mark.parametrize("fastemit", [0.0, 0.005])
+def test_the_transducer_loss_is_per_token(fastemit: float) -> None:
+    heads = PredictionConfig(dim=4, joint_dim=4)
+    config = FastConformerConfig(SMALL.mel, SMALL.encoder, vocabulary=5, prediction=heads)
+    model, frames = FastConformer(config).eval(), Frames.whole(torch.randn(2, 9, 16), torch.tensor([9, 6]))
+    given = batch(torch.zeros(2, 1, dtype=torch.long))
+    assert model.joint and model.prediction
+    scores = model.joint(frames.data, model.prediction(given.tokens))
+    total = transducer_loss(scores, given.tokens, frames.lengths, given.token_lengths, 5, fastemit).sum()
+    torch.testing.assert_close(transducer(model, frames, given, fastemit), total / 3)
+
+
+def test_the_loss_of_torchaudio_is_ours() -> None:
+    loss = torchaudio_loss()
+    if loss is None:
+        pytest.skip("torchaudio does not import beside this torch")
+    frames, labels, targets = torch.tensor([7, 5, 4]), torch.tensor([3, 0, 2]), torch.randint(0, 10, (3, 4))
+    scores, weight, found = torch.randn(3, 9, 5, 11), torch.rand(3), []
+    for compute in (loss, transducer_loss):
+        x = scores.clone().requires_grad_()
+        each = compute(x, targets, frames, labels, 10)
+        (each * weight).sum().backward()
+        found.append((each.detach(), x.grad))
+    torch.testing.assert_close(found[0], found[1], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("failure", ["ImportError", "OSError", "RuntimeError"])
+def test_without_torchaudio_nothing_is_said(failure: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "torchaudio").mkdir()
+    (tmp_path / "torchaudio" / "__init__.py").write_text(f"raise {failure}('no libcudart')\n")
+    for name in [name for name in sys.modules if name.split(".")[0] == "torchaudio"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.syspath_prepend(tmp_path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert torchaudio_loss() is None
 
 
 def test_losses_by_the_step() -> None:

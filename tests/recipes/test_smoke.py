@@ -16,8 +16,8 @@ pytest.importorskip("lightning", reason="the training extra is not installed")
 
 import soundfile
 
-from recipes.asr_small.cache import AudioCache
 from recipes.asr_small.run import main
+from recipes.common.cache import AudioCache
 from speech.errors import SpeechError
 
 ROOT = Path(__file__).parents[2]

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recipes.asr_small.text import ALPHABET, normalise, spell
+from recipes.common.text import ALPHABET, normalise, spell
 
 
 @pytest.mark.parametrize(

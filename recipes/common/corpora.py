@@ -9,7 +9,7 @@ from pathlib import Path
 import soundfile
 from lhotse import AudioSource, CutSet, MonoCut, Recording, SupervisionSegment
 
-from recipes.asr_small.text import normalise
+from recipes.common.text import normalise
 from speech.errors import SpeechError
 
 
@@ -27,6 +27,11 @@ def read_corpus(folder: Path, layout: str) -> CutSet:
     if not cuts:
         raise SpeechError(f"expected speech in {folder} (layout {layout}), found none: check data.root and data.layout")
     return CutSet.from_cuts(cuts)
+
+
+def written(folder: Path, layout: str) -> dict[str, str]:
+    """By the id of an utterance its text as it stands in the corpus, punctuation and all. See `read_corpus`."""
+    return {cut.id: cut.supervisions[0].custom["written"] for cut in read_corpus(folder, layout)}  # type: ignore[index]
 
 
 def _read_manifest(folder: Path) -> Iterator[MonoCut]:
@@ -63,5 +68,5 @@ def _cut(name: str, audio: Path, rate: int, seconds: float, text: str | None, sp
         duration=seconds,
     )
     words = normalise(text or "")
-    spoken = SupervisionSegment(name, name, 0.0, seconds, text=words, speaker=speaker)
+    spoken = SupervisionSegment(name, name, 0.0, seconds, text=words, speaker=speaker, custom={"written": text or ""})
     return MonoCut(name, 0.0, seconds, 0, supervisions=[spoken], recording=recording)

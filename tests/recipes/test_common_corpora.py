@@ -10,9 +10,9 @@ pytest.importorskip("lhotse", reason="the training extra is not installed")
 
 import soundfile
 
-from recipes.asr_small.cache import AudioCache
-from recipes.asr_small.corpora import read_corpus
 from recipes.asr_small.settings import compose_settings
+from recipes.common.cache import AudioCache
+from recipes.common.corpora import read_corpus
 from speech.errors import SpeechError
 
 

@@ -1,0 +1,1 @@
+"""What the recipes share: corpora, decoded audio, text, settings, stages, and training that resumes exactly."""
