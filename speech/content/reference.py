@@ -1,0 +1,63 @@
+"""What speech tokenizers and speaker encoders have in common, and the recordings that they are given."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from speech.audio.resample import resample
+from speech.errors import SpeechError
+
+RATE = 16000
+"""Samples a second (Hz) that every model of this room reads."""
+
+SILENCE = 1e-3
+"""A recording whose loudest sample stays below this (-60 dB of full scale) is silent."""
+
+
+class SpeechTokenizer(Protocol):
+    """Turns recordings into discrete speech tokens."""
+
+    def encode(self, samples: Tensor | np.ndarray, sample_rate: float = RATE) -> Tensor:
+        """Mono samples [n] in [-1, 1] -> codes [t], int64."""
+        ...
+
+
+class SpeakerEncoder(Protocol):
+    """Turns recordings into one vector that tells speakers apart."""
+
+    def embed(self, samples: Tensor | np.ndarray, sample_rate: float = RATE) -> Tensor:
+        """Mono samples [n] in [-1, 1] -> a vector [d]."""
+        ...
+
+
+def recording(samples: Tensor | np.ndarray, sample_rate: float, *, shortest: float, audible: bool = False) -> Tensor:
+    """A whole mono recording as float32 samples [n] at 16 kHz.
+
+    samples: [n] in [-1, 1]. shortest: seconds that it must have at least. audible: it must not be silent.
+
+    Raises:
+        SpeechError: the samples are not mono or not floating, hold NaN or infinity, are too short or silent, or the
+            sample rate is out of range.
+    """
+    x = np.asarray(samples) if isinstance(samples, np.ndarray) else samples.detach().cpu().numpy()
+    if x.ndim != 1 or not np.issubdtype(x.dtype, np.floating):
+        raise SpeechError(
+            f"expected mono floating samples [n] in [-1, 1], got {x.dtype} {list(x.shape)}: average the channels and "
+            "divide integers by their full scale"
+        )
+    x = resample(x, sample_rate, RATE)
+    if len(x) < shortest * RATE:
+        raise SpeechError(
+            f"expected a recording of at least {shortest:g} s, got {len(x) / RATE:.2f} s: take a longer one"
+        )
+    if not np.isfinite(x).all():
+        raise SpeechError("expected finite samples, got NaN or infinity: check where the recording comes from")
+    if audible and np.abs(x).max() < SILENCE:
+        raise SpeechError(
+            "expected a recording of a voice, got silence (every sample below -60 dB): check the microphone or the file"
+        )
+    return torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32))
