@@ -1,0 +1,170 @@
+"""What the flow's encoder and its velocity networks share: contexts, transformer layers, rates, embeddings of time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from speech.errors import SpeechError
+from speech.kernels.linear import Linear
+from speech.streaming.attention import Attention
+from speech.streaming.frames import Frames
+from speech.streaming.module import Parallel, Pointwise, Residual, Sequential, State, Streaming
+
+M = TypeVar("M", bound=nn.Module)
+
+FAR = 1 << 30
+"""More frames than any signal has."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a frame may see, in tokens; a layer with several frames a token sees as many times more frames.
+
+    chunk: a frame sees its own chunk of so many tokens, counted from the stream's start; None: the whole signal, which
+    has no stream. left: the tokens before the chunk, a multiple of it; None: all of them, which has no stream either,
+    since the memory of a stream is fixed: a `left` as long as the utterance gives the same numbers. sinks: the stream's
+    first tokens, such as its prompt, that stay visible whatever `left` is. Raises SpeechError for what cannot be run.
+    """
+
+    chunk: int | None = 25
+    left: int | None = 100
+    sinks: int = 0
+
+    def __post_init__(self) -> None:
+        if self.chunk is None:
+            return
+        if self.chunk < 1 or self.sinks < 0 or (self.left is not None and (self.left < 0 or self.left % self.chunk)):
+            raise SpeechError(
+                "expected a chunk of at least one token, a left context that is a multiple of it, and no negative "
+                f"number of sinks, got chunk {self.chunk}, left {self.left} and sinks {self.sinks}: correct them"
+            )
+
+    @property
+    def streams(self) -> bool:
+        """Whether a stream can run in this context."""
+        return self.chunk is not None and self.left is not None
+
+    def attention(self, rate: int) -> dict[str, Any]:
+        """The arguments of `Attention` in a layer of `rate` frames a token."""
+        if self.chunk is None:
+            return {"left": FAR, "right": FAR}
+        left = FAR // self.chunk * self.chunk if self.left is None else self.left
+        return {"chunk": rate * self.chunk, "left": rate * left, "sinks": rate * self.sinks}
+
+
+def sharing(module: M, build: Callable[[], M]) -> M:
+    """What `build` builds, of the same layout as `module`, on the very parameters of `module`."""
+    with torch.device("meta"):
+        other = build()
+    other.load_state_dict(module.state_dict(keep_vars=True), assign=True)
+    return other.train(module.training)
+
+
+class FeedForward(nn.Module):
+    """Linear, activation, linear. [..., d] -> [..., d]."""
+
+    def __init__(self, dim: int, hidden: int, activation: nn.Module, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.up, self.down = Linear(dim, hidden), Linear(hidden, dim)
+        self.activation, self.dropout = activation, nn.Dropout(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.down(self.dropout(self.activation(self.up(x))))
+
+
+class TransformerLayer(Sequential):
+    """Attention and feed-forward, each behind a layer norm and inside a residual. [b, t, d] -> [b, t, d]."""
+
+    def __init__(
+        self, attention: Attention, hidden: int, activation: nn.Module, *, eps: float = 1e-5, dropout: float = 0.0
+    ) -> None:
+        def residual(layer: nn.Module) -> Residual:
+            norm = nn.LayerNorm(attention.dim, eps=eps)
+            return Residual(attention.dim, Sequential(norm=norm, layer=layer, dropout=nn.Dropout(dropout)))
+
+        feed_forward = FeedForward(attention.dim, hidden, activation, dropout)
+        super().__init__(attention=residual(attention), ff=residual(feed_forward))
+
+
+class Repeat(Streaming):
+    """Every frame `times` times. [b, t, d] -> [b, t * times, d]."""
+
+    def __init__(self, times: int) -> None:
+        super().__init__()
+        self.up = times
+
+    def forward(self, frames: Frames) -> Frames:
+        return self.placed(frames, frames.data.repeat_interleave(self.up, 1))
+
+    def step(self, frames: Frames, state: State, slots: Tensor) -> Frames:
+        y = frames.data.repeat_interleave(self.up, 1)
+        return Frames(y, self.moved(frames.place, y.shape[1]))
+
+
+class Split(Streaming):
+    """Frames that hold the channels of `parts` frames of a higher rate. [b, t, parts * d] -> [b, t * parts, d]."""
+
+    def __init__(self, parts: int) -> None:
+        super().__init__()
+        self.up = parts
+
+    def forward(self, frames: Frames) -> Frames:
+        return self.placed(frames, frames.data.unflatten(2, (self.up, -1)).flatten(1, 2))
+
+    def step(self, frames: Frames, state: State, slots: Tensor) -> Frames:
+        y = frames.data.unflatten(2, (self.up, -1)).flatten(1, 2)
+        return Frames(y, self.moved(frames.place, y.shape[1]))
+
+
+def beside(module: Streaming, dim: int, width: int) -> Parallel:
+    """`module` on the first `dim` channels; the other `width` ride along and wait for it.
+
+    [b, t, dim + width] -> [b, t', dim' + width / module.up]: where the module makes several frames of one, the riding
+    channels hold what belongs to each of them, one after another.
+    """
+    if module.down != 1 or width % module.up:
+        raise ValueError(f"expected {width} channels for {module.up}/{module.down} frames each, got a remainder")
+    return Parallel(
+        width // module.up,
+        lambda *parts: torch.cat(parts, -1),
+        module=Sequential(take=Pointwise(lambda x: x[..., :dim]), module=module),
+        rest=Sequential(take=Pointwise(lambda x: x[..., dim:]), split=Split(module.up)),
+    )
+
+
+class TimeEmbedding(nn.Module):
+    """Times in [0, 1] as vectors: sines and cosines, linear, SiLU, linear. t, r: [n] -> [n, dim].
+
+    interval: for a network that averages over an interval [r, t] (Geng et al. 2025, arXiv 2505.13447); both ends are
+    embedded and summed, and r is t by default.
+    """
+
+    def __init__(self, sines: int, dim: int, *, interval: bool = False) -> None:
+        super().__init__()
+        self.sines, self.interval = sines, interval
+        self.t = nn.Sequential(Linear(sines, dim), nn.SiLU(), Linear(dim, dim))
+        if interval:
+            self.r = nn.Sequential(Linear(sines, dim), nn.SiLU(), Linear(dim, dim))
+
+    def forward(self, t: Tensor, r: Tensor | None = None) -> Tensor:
+        if r is not None and not self.interval:
+            raise ValueError("expected one time, got an interval: this network has instantaneous velocities only")
+        y = self.t(self._sines(t))
+        return y + self.r(self._sines(t if r is None else r)) if self.interval else y
+
+    def _sines(self, time: Tensor) -> Tensor:
+        return sinusoid(time, self.sines).to(next(self.parameters()).dtype)
+
+
+def sinusoid(time: Tensor, dim: int) -> Tensor:
+    """Sines, then cosines, of 1000 * time at rates from 1 to 1e-4. time: [n] -> [n, dim] (Vaswani et al. 2017)."""
+    half = dim // 2
+    rate = torch.exp(torch.arange(half, device=time.device, dtype=torch.float32) * (-math.log(1e4) / (half - 1)))
+    angle = 1000 * time[:, None] * rate
+    return torch.cat([angle.sin(), angle.cos()], -1)

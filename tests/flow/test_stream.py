@@ -1,0 +1,96 @@
+"""A stream of tokens: pieces, prompt, snapshot, settings at call time, and what is refused."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from speech.errors import SpeechError
+from speech.flow.layers import Context
+from speech.flow.model import Flow
+from speech.flow.solver import Sampling
+from speech.flow.stream import FlowStream
+
+SPEAKER = torch.linspace(-1, 1, 6)
+PROMPT_TOKENS, PROMPT = torch.arange(7), torch.linspace(-1, 1, 14 * 8).view(14, 8)
+
+
+def opened(small: Flow, prompt: bool = True, **how: Context | Sampling) -> FlowStream:
+    return FlowStream(small, SPEAKER, *((PROMPT_TOKENS, PROMPT) if prompt else ()), **how)  # type: ignore[arg-type]
+
+
+def tokens(n: int) -> Tensor:
+    return torch.arange(n) * 7 % 20
+
+
+def whole(small: Flow, x: Tensor, **how: Context | Sampling) -> Tensor:
+    """The mel frames behind the prompt, made in one call."""
+    with torch.inference_mode():
+        both = torch.cat([PROMPT_TOKENS, x])[None]
+        return small(both, SPEAKER[None], PROMPT[None], **how).data[0, len(PROMPT) :]
+
+
+@settings(max_examples=10, deadline=None)
+@given(pieces=st.lists(st.integers(0, 9), max_size=6))
+def test_pieces_equal_one_call(small: Flow, pieces: list[int]) -> None:
+    x = tokens(sum(pieces))
+    stream = opened(small)
+    mel = torch.cat([*(stream.push(part) for part in x.split(pieces)), stream.flush()])
+    assert len(mel) == 2 * len(x)
+    torch.testing.assert_close(mel, whole(small, x), atol=1e-5, rtol=1e-5)
+
+
+def test_frames_come_with_the_chunk_and_its_look_ahead(small: Flow) -> None:
+    stream = opened(small, prompt=False)
+    assert [len(stream.push(token)) for token in tokens(13).split(1)] == [0] * 7 + [10] + [0] * 4 + [10]
+
+
+@pytest.mark.parametrize("how", [{"context": Context(3, 6, 7)}, {"sampling": Sampling(1, 0.0)}])
+def test_context_and_sampling_are_chosen_at_call_time(small: Flow, how: dict[str, Context | Sampling]) -> None:
+    x, stream = tokens(20), opened(small, **how)
+    mel = torch.cat([stream.push(x), stream.flush()])
+    torch.testing.assert_close(mel, whole(small, x, **how), atol=1e-5, rtol=1e-5)
+    assert (mel - whole(small, x)).abs().max() > 1e-3
+
+
+def test_a_voice_is_kept_for_many_sentences(small: Flow) -> None:
+    """The prompt runs once; its saved state begins every sentence, also in another stream."""
+    stream = opened(small)
+    voice = stream.snapshot()
+    first = torch.cat([stream.push(tokens(12)), stream.flush()])
+    for other in (stream, opened(small)):
+        other.restore(voice)
+        assert torch.equal(torch.cat([other.push(tokens(12)), other.flush()]), first)
+    for wrong in (b"", b"RIFF" * 20, stream._body.snapshot()):
+        with pytest.raises(SpeechError, match="snapshot"):
+            stream.restore(wrong)
+
+
+def test_bad_input_is_refused(small: Flow) -> None:
+    with pytest.raises(SpeechError, match=r"0 \.\. 19, got 20"):
+        opened(small).push(torch.tensor([3, 20]))
+    with pytest.raises(SpeechError, match="14 mel frames for 7 tokens, got 15"):
+        small.conditioned(PROMPT_TOKENS[None], SPEAKER[None], torch.zeros(1, 15, 8))
+    with pytest.raises(SpeechError, match="7 tokens of the prompt, got 12"):
+        FlowStream(small, SPEAKER, PROMPT_TOKENS, PROMPT[:12])
+    for context in (Context(None), Context(5, None)):
+        with pytest.raises(SpeechError, match="bounded left"):
+            opened(small, context=context)
+    stream = opened(small)
+    stream.flush()
+    with pytest.raises(SpeechError, match="flushed"):
+        stream.push(tokens(1))
+
+
+def test_negative_tokens_count_as_the_first(small: Flow) -> None:
+    a, b = (small.conditioned(torch.tensor([[x, 4]]), SPEAKER[None]) for x in (-1, 0))
+    assert torch.equal(a, b)
+
+
+def test_views_share_their_weights(small: Flow) -> None:
+    view = small.estimator.at(Context(1, 4))
+    assert {p.data_ptr() for p in view.parameters()} == {p.data_ptr() for p in small.estimator.parameters()}
+    assert small.estimator.at(small.config.context) is small.estimator
