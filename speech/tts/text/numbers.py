@@ -1,0 +1,76 @@
+# ruff: noqa: RUF001
+"""Numbers in English words, American style: "one hundred five", no "and". num2words knows the words."""
+
+from __future__ import annotations
+
+import re
+
+from num2words import num2words
+
+_LONGEST = 15
+"""Digits; a longer number is nobody's quantity and is read digit by digit."""
+_DIGITS = "zero one two three four five six seven eight nine".split()
+_DENOMINATORS = {2: ("half", "halves"), 4: ("quarter", "quarters")}
+
+
+def _words(number: int, kind: str) -> str:
+    return num2words(number, to=kind).replace(",", "").replace(" and ", " ")
+
+
+def digits(text: str) -> str:
+    """The digits in `text` one by one, everything else dropped: "4-05" -> "four zero five"."""
+    return " ".join(_DIGITS[int(c)] for c in text if c.isdecimal())
+
+
+def cardinal(text: str) -> str:
+    """A whole number, with thousands separators or without; a leading zero means that it is read digit by digit."""
+    text = text.replace(",", "").replace(" ", "")
+    if len(text) > _LONGEST or (len(text) > 1 and text[0] == "0"):
+        return digits(text)
+    return _words(int(text), "cardinal")
+
+
+def number(text: str) -> str:
+    """A number with sign and decimals: "-1,234.50" -> "minus one thousand two hundred thirty-four point five zero"."""
+    sign = "minus " if text[0] in "-−" else ""
+    whole, _, decimals = text.lstrip("+-−").partition(".")
+    spoken = cardinal(whole) if whole else ""
+    return f"{sign}{spoken}{' point ' if decimals else ''}{digits(decimals)}".strip()
+
+
+def ordinal(text: str) -> str:
+    """A rank: "22" -> "twenty-second"."""
+    text = text.replace(",", "")
+    return _words(int(text), "ordinal") if len(text) <= _LONGEST else digits(text)
+
+
+def year(text: str) -> str:
+    """A year as it is said: "1984" -> "nineteen eighty-four", "2005" -> "two thousand five"."""
+    return _words(int(text), "year")
+
+
+def decade(text: str) -> str:
+    """The years from `text` on: "1990" -> "nineteen nineties", "80" -> "eighties"."""
+    return plural(year(text) if len(text) == 4 else cardinal(text))
+
+
+def plural(word: str) -> str:
+    """The plural of a number word: "sixty" -> "sixties", "six" -> "sixes", "seven" -> "sevens"."""
+    if word.endswith("y"):
+        return word[:-1] + "ies"
+    return word + ("es" if word.endswith(("x", "s")) else "s")
+
+
+def fraction(above: str, below: str) -> str:
+    """A fraction: ("3", "4") -> "three quarters", ("1", "2") -> "one half"; odd ones "three over two hundred"."""
+    part = int(below)
+    if not 2 <= part <= 100 or int(above) >= part * 10:
+        return f"{cardinal(above)} over {cardinal(below)}"
+    one, many = _DENOMINATORS.get(part) or (ordinal(below), plural(ordinal(below)))
+    return f"{cardinal(above)} {one if int(above) == 1 else many}"
+
+
+def count(text: str, one: str, many: str) -> str:
+    """A number of things: ("1", "dollar", "dollars") -> "one dollar"."""
+    single = re.fullmatch(r"[-−+]?1(?:\.0+)?", text)
+    return f"{number(text)} {one if single else many}"
