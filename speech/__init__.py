@@ -1,4 +1,7 @@
-"""A streaming speech toolkit: recognisers that write while you speak. `speech.load("asr")` is the way in."""
+"""A streaming speech toolkit: recognisers that write while you speak, synthesisers that speak while you write.
+
+`speech.load("asr")` and `speech.load("tts")` are the ways in.
+"""
 
 from __future__ import annotations
 
@@ -11,15 +14,19 @@ if TYPE_CHECKING:
     from speech.errors import SpeechError
     from speech.hub.load import load
     from speech.hub.models import list_models
+    from speech.tts.session import Speech
+    from speech.tts.synthesiser import Synthesiser
 
 _HOMES = {
     "Final": "speech.asr.events",
     "Partial": "speech.asr.events",
     "Recogniser": "speech.asr.recogniser",
     "Segment": "speech.asr.events",
+    "Speech": "speech.tts.session",
     "SpeechEnd": "speech.asr.events",
     "SpeechError": "speech.errors",
     "SpeechStart": "speech.asr.events",
+    "Synthesiser": "speech.tts.synthesiser",
     "Transcript": "speech.asr.events",
     "Word": "speech.asr.events",
     "list_models": "speech.hub.models",
@@ -31,9 +38,11 @@ __all__ = [
     "Partial",
     "Recogniser",
     "Segment",
+    "Speech",
     "SpeechEnd",
     "SpeechError",
     "SpeechStart",
+    "Synthesiser",
     "Transcript",
     "Word",
     "list_models",

@@ -10,8 +10,11 @@ from speech.config import cache_folder
 from speech.errors import SpeechError
 
 BUNDLED = Path(__file__).parent / "bundled"
-BUNDLED_NAMES = ("asr",)
+BUNDLED_NAMES = ("asr", "tts")
 LAYOUT = "v1"  # of cached checkpoints: a change of configuration keys or tensor names starts a fresh cache
+
+COSYVOICE = frozenset({"llm.pt", "flow.pt", "hift.pt"})
+"""Files by which a folder of CosyVoice is known."""
 
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
@@ -19,7 +22,8 @@ _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 def locate(name: str | Path) -> Path:
     """The checkpoint folder of a model; what is not there yet is fetched or converted, which happens once.
 
-    name: `asr` (bundled), a checkpoint folder, a `.nemo` file, or a hub name such as `owner/model`.
+    name: `asr` or `tts` (bundled), a checkpoint folder, a `.nemo` file, a folder of CosyVoice 2 or 3, or a hub name
+    such as `owner/model`.
 
     Raises:
         SpeechError: no such model, or it cannot be read, converted or fetched.
@@ -27,8 +31,8 @@ def locate(name: str | Path) -> Path:
     path = Path(name).expanduser()
     if (folder := find(name)) is not None:
         return folder
-    if path.suffix == ".nemo":
-        return import_nemo(path, cached_import(path))
+    if path.suffix == ".nemo" or is_cosyvoice(path):
+        return import_foreign(path, cached_import(path))
     if path.exists():
         raise SpeechError(f"expected a checkpoint folder or a .nemo file, {path} is neither: see `speech models list`")
     if is_hub_name(name):
@@ -51,9 +55,9 @@ def find(name: str | Path) -> Path | None:
             f"expected the bundled model {str(name)!r} in this installation, its weights are not there: "
             "install the complete package, or name a checkpoint folder, a .nemo file or a hub model"
         )
-    if path.is_dir():
+    if path.is_dir() and not is_cosyvoice(path):
         return path
-    if path.suffix == ".nemo" and path.is_file():
+    if path.is_dir() or (path.suffix == ".nemo" and path.is_file()):
         folder = cached_import(path)
     elif not path.exists() and is_hub_name(name):
         folder = cached_hub(str(name))
@@ -62,11 +66,18 @@ def find(name: str | Path) -> Path | None:
     return folder if folder.is_dir() else None
 
 
-def import_nemo(path: Path, folder: Path, card: str | None = None) -> Path:
-    """Convert a `.nemo` file into the checkpoint folder `folder`; returns `folder`."""
-    from speech.hub.nemo import convert  # brings torch, which a listing does without
+def import_foreign(path: Path, folder: Path) -> Path:
+    """Convert a `.nemo` file or a folder of CosyVoice into the checkpoint folder `folder`; returns `folder`."""
+    if path.is_dir():  # the converters bring torch, which a listing does without
+        from speech.hub.cosyvoice import convert
+    else:
+        from speech.hub.nemo import convert
+    return convert(path, folder)
 
-    return convert(path, folder, card)
+
+def is_cosyvoice(path: Path) -> bool:
+    """Whether a path is a folder of CosyVoice as it is published, whole or not."""
+    return any((path / name).is_file() for name in COSYVOICE) and not (path / "config.yaml").is_file()
 
 
 def is_hub_name(name: str | Path) -> bool:
@@ -80,15 +91,23 @@ def cached_hub(name: str) -> Path:
 
 
 def cached_import(path: Path) -> Path:
-    """Where the checkpoint made from a `.nemo` file is kept, by the file's content."""
-    if not path.is_file():
-        raise SpeechError(f"expected a .nemo file, but {path} does not exist: check the path")
+    """Where the checkpoint made from a `.nemo` file is kept, by the file's content, or from a folder, by its files.
+
+    The files of a folder, which hold gigabytes, are told from others by name, size and date.
+    """
     try:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        if path.is_dir():
+            files = [(file.name, file.stat()) for file in sorted(path.iterdir()) if file.exists()]
+            known = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in files]
+            name, digest = path.resolve().name, hashlib.sha256(repr((str(path.resolve()), known)).encode()).hexdigest()
+        elif path.is_file():
+            with path.open("rb") as file:
+                name, digest = path.stem, hashlib.file_digest(file, "sha256").hexdigest()
+        else:
+            raise SpeechError(f"expected a .nemo file or a folder, but {path} does not exist: check the path")
     except OSError as error:
         raise SpeechError(f"expected to read {path}, it failed: {error.strerror}") from error
-    return import_cache() / f"{path.stem}-{digest[:16]}"
+    return import_cache() / f"{name}-{digest[:16]}"
 
 
 def hub_cache() -> Path:

@@ -1,48 +1,219 @@
-"""`speech.load`: from a name to a recogniser that is ready to listen."""
+"""`speech.load`: from a name to a model that is ready to listen or to speak."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import torch
 
-from speech.asr.recogniser import Recogniser, find_device
-from speech.asr.tokenizer import Tokenizer
-from speech.hub.checkpoint import load_folder
+from speech.errors import SpeechError
+from speech.hub.checkpoint import SPEAKER_ENCODER, SPEECH_TOKENIZER, VOICES, Checkpoint, load_folder, read_config
 from speech.hub.find import locate
 from speech.kernels.linear import pack
 
 if TYPE_CHECKING:
-    from speech.asr.model import FastConformer
+    from speech.asr.recogniser import Recogniser
+    from speech.flow.layers import Context
+    from speech.flow.solver import Sampling
+    from speech.tts.reader import Reader
+    from speech.tts.synthesiser import Synthesiser
+
+Device = str | torch.device | None
+KINDS = {"fastconformer": "recogniser", "synthesiser": "synthesiser"}
+"""What the families of checkpoints are."""
 
 
+@overload
+def load(
+    name: Literal["asr"] = "asr",
+    device: Device = None,
+    look_ahead: int | None = None,
+    decoder: str | None = None,
+    dtype: torch.dtype | None = None,
+) -> Recogniser: ...
+@overload
+def load(
+    name: Literal["tts"],
+    device: Device = None,
+    *,
+    dtype: torch.dtype | None = None,
+    voice: str | Path | None = None,
+    voice_text: str | None = None,
+    context: Context | None = None,
+    sampling: Sampling | None = None,
+) -> Synthesiser: ...
+@overload
+def load(
+    name: str | Path,
+    device: Device = None,
+    look_ahead: int | None = None,
+    decoder: str | None = None,
+    dtype: torch.dtype | None = None,
+    *,
+    voice: str | Path | None = None,
+    voice_text: str | None = None,
+    context: Context | None = None,
+    sampling: Sampling | None = None,
+) -> Recogniser | Synthesiser: ...
 def load(
     name: str | Path = "asr",
-    device: str | torch.device | None = None,
+    device: Device = None,
+    look_ahead: int | None = None,
+    decoder: str | None = None,
+    dtype: torch.dtype | None = None,
+    *,
+    voice: str | Path | None = None,
+    voice_text: str | None = None,
+    context: Context | None = None,
+    sampling: Sampling | None = None,
+) -> Recogniser | Synthesiser:
+    """Load a recogniser or a synthesiser.
+
+    name: `asr` or `tts`, the models that ship with the package; a checkpoint folder; a `.nemo` file; a folder of
+    CosyVoice 2 or 3; or a hub name such as `nvidia/stt_en_fastconformer_hybrid_large_streaming_multi` or
+    `FunAudioLLM/CosyVoice2-0.5B`. What has to be fetched or converted is kept in the cache, and loading it again needs
+    no network.
+    device: "cpu", "cuda", "cuda:1", ...; by default the first CUDA device where there is one.
+    dtype: precision of the parameters, float32 by default; of a synthesiser, that of language model and flow, while the
+    small parts beside them stay exact. On a CPU float32 weights are laid out for inference; to
+    train a model, read it with `hub.checkpoint.load_folder` instead.
+
+    Of a recogniser:
+    look_ahead: milliseconds of future that the model may wait for, one of those it was trained for; by default the
+    first of them.
+    decoder: "rnnt" or "ctc", where the model has both; by default the transducer.
+
+    Of a synthesiser:
+    voice: the default voice: one that the model has, a recording of 0.5 to 30 s to speak like, or a file that
+    `Synthesiser.save_voice` wrote.
+    voice_text: what is said in the recording, if known; the voice is closer to it then.
+    context, sampling: how far the flow sees, and its steps; by default as the model was trained. With a `left` that is
+    as long as all that is said (and its prompt), what is said is what a model of unbounded memory says.
+
+    Raises:
+        SpeechError: the model is unknown or damaged, or has no such look-ahead, decoder or voice, or is not of the kind
+            that an argument is for, or the device is not there.
+    """
+    folder = locate(name)
+    listening = {"look_ahead": look_ahead, "decoder": decoder}
+    speaking = {"voice": voice, "voice_text": voice_text, "context": context, "sampling": sampling}
+    kind = KINDS[read_config(folder)[0]]
+    strange = [key for key, value in (speaking if kind == "recogniser" else listening).items() if value is not None]
+    if strange:
+        known = ", ".join(listening if kind == "recogniser" else speaking)
+        raise SpeechError(f"expected {known} for the {kind} {name}, got {', '.join(strange)}: leave that out")
+    if kind == "recogniser":
+        return load_recogniser(folder, device, look_ahead, decoder, dtype)
+    return load_synthesiser(
+        folder, device, dtype, voice=voice, voice_text=voice_text, context=context, sampling=sampling
+    )
+
+
+def load_recogniser(
+    name: str | Path = "asr",
+    device: Device = None,
     look_ahead: int | None = None,
     decoder: str | None = None,
     dtype: torch.dtype | None = None,
 ) -> Recogniser:
-    """Load a recogniser.
+    """`load` for a recogniser of any name. Raises SpeechError for another kind of model too."""
+    from speech.asr.recogniser import Recogniser
+    from speech.asr.tokenizer import Tokenizer
 
-    name: `asr`, the model that ships with the package; a checkpoint folder; a `.nemo` file; or a hub name such as
-    `nvidia/stt_en_fastconformer_hybrid_large_streaming_multi`. What has to be fetched or converted is kept in the
-    cache, and loading it again needs no network.
-    device: "cpu", "cuda", "cuda:1", ...; by default the first CUDA device where there is one.
-    look_ahead: milliseconds of future that the model may wait for, one of those it was trained for; by default the
-    first of them.
-    decoder: "rnnt" or "ctc", where the model has both; by default the transducer.
-    dtype: precision of the parameters, float32 by default. On a CPU float32 weights are laid out for inference; to
-    train or save a model, read it with `hub.checkpoint.load_folder` instead.
-
-    Raises:
-        SpeechError: the model is unknown or damaged, or has no such look-ahead or decoder, or the device is not there.
-    """
-    where = find_device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    checkpoint = load_folder(locate(name), where, dtype)
+    checkpoint = _read(name, "recogniser", device, dtype)
+    model: Any = checkpoint.model
     tokenizer = Tokenizer.load(checkpoint.tokenizer)
-    model: FastConformer = checkpoint.model  # type: ignore[assignment]
+    return Recogniser(model, tokenizer, look_ahead=look_ahead, decoder=decoder, device=_device(device))
+
+
+def load_synthesiser(
+    name: str | Path = "tts",
+    device: Device = None,
+    dtype: torch.dtype | None = None,
+    *,
+    voice: str | Path | None = None,
+    voice_text: str | None = None,
+    context: Context | None = None,
+    sampling: Sampling | None = None,
+) -> Synthesiser:
+    """`load` for a synthesiser of any name. Raises SpeechError for another kind of model too."""
+    from speech.content.onnx import ONNXSpeakerEncoder, ONNXSpeechTokenizer
+    from speech.tts.synthesiser import Synthesiser
+    from speech.tts.voice import read_voices
+
+    checkpoint = _read(name, "synthesiser", device, dtype)
+    model: Any = checkpoint.model
+    files = checkpoint.files
+    tokenizer = ONNXSpeechTokenizer(files[SPEECH_TOKENIZER]) if SPEECH_TOKENIZER in files else None
+    speaker = ONNXSpeakerEncoder(files[SPEAKER_ENCODER]) if SPEAKER_ENCODER in files else None
+    synthesiser = Synthesiser(
+        model,
+        _reader(checkpoint),
+        read_voices(files[VOICES]) if VOICES in files else {},
+        tokenizer=model.tokenizer or tokenizer,
+        speaker=model.speaker or speaker,
+        context=context,
+        sampling=sampling,
+    )
+    if voice is not None:
+        _choose(synthesiser, voice, voice_text)
+    elif voice_text is not None:
+        raise SpeechError("expected voice_text beside the recording of a voice, got it alone: pass voice=... too")
+    return synthesiser
+
+
+def _read(name: str | Path, kind: str, device: Device, dtype: torch.dtype | None) -> Checkpoint:
+    """The checkpoint of a model of this kind, on its device and, on a CPU, laid out for inference."""
+    where, folder = _device(device), locate(name)
+    found = KINDS[read_config(folder)[0]]
+    if found != kind:
+        raise SpeechError(f"expected a {kind}, {name} is a {found}: name another model")
+    checkpoint = load_folder(folder, where, dtype if kind == "recogniser" else None)
+    model: Any = checkpoint.model
+    if kind == "synthesiser":
+        for parameter in (*model.lm.parameters(), *model.flow.parameters()):
+            parameter.data = parameter.data.to(dtype or parameter.dtype)
+    model.to(where)  # what no file holds, such as the flow's noise
     if where.type == "cpu":
         pack(model)
-    return Recogniser(model, tokenizer, look_ahead=look_ahead, decoder=decoder, device=where)
+    return checkpoint
+
+
+def _device(device: Device) -> torch.device:
+    from speech.asr.recogniser import find_device
+
+    return find_device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+
+
+def _reader(checkpoint: Checkpoint) -> Reader:
+    """What turns text into the ids that the language model was trained on."""
+    from speech.tts.reader import PairReader, PhonemeReader
+
+    vocabulary = checkpoint.config.lm.vocabulary
+    if checkpoint.config.text == "phonemes":
+        from speech.tts.text.phonemes import phonemiser
+
+        return PhonemeReader(phonemiser(), vocabulary)
+    from speech.tts.tokens import TextTokenizer
+
+    return PairReader(TextTokenizer.load(checkpoint.folder), vocabulary, checkpoint.config.instruction)
+
+
+def _choose(synthesiser: Synthesiser, voice: str | Path, text: str | None) -> None:
+    """Make a voice, by name or from a file, the default."""
+    path = Path(voice).expanduser()
+    if text is not None and (str(voice) in synthesiser.voices or path.suffix == ".safetensors"):
+        raise SpeechError(f"expected voice_text beside a recording only, {voice} is a voice already: leave it out")
+    if str(voice) in synthesiser.voices:
+        synthesiser.prefer(str(voice))
+    elif path.suffix == ".safetensors":
+        synthesiser.prefer(synthesiser.load_voices(path)[0])
+    elif path.is_file():
+        synthesiser.add_voice(path.stem, path, text or "")
+        synthesiser.prefer(path.stem)
+    else:
+        known = ", ".join(synthesiser.voices) or "none"
+        raise SpeechError(
+            f"expected a voice of the model ({known}) or the path of a recording, got {str(voice)!r}: check it"
+        )

@@ -19,13 +19,15 @@ from speech.hub.find import (
     find,
     hub_cache,
     import_cache,
-    import_nemo,
+    import_foreign,
+    is_cosyvoice,
     is_hub_name,
 )
 
 PUBLIC = (
     "nvidia/stt_en_fastconformer_hybrid_large_streaming_multi",
     "nvidia/nemotron-speech-streaming-en-0.6b",
+    "FunAudioLLM/CosyVoice2-0.5B",
 )
 """Well-known hub models that the importer is made for."""
 
@@ -48,19 +50,23 @@ class Entry:
 
 @dataclass(frozen=True)
 class Info:
-    """What is known of one model. look_aheads (milliseconds), heads: the default first; size: bytes on disk."""
+    """What is known of one model. size: bytes on disk.
+
+    look_aheads (milliseconds), heads, vocabulary: of a recogniser; voices: of a synthesiser. The default comes first.
+    """
 
     name: str
     path: str
     family: str
     parameters: int
     sample_rate: int
-    look_aheads: tuple[int, ...]
-    heads: tuple[str, ...]
-    vocabulary: int
     licence: str
     summary: str
     size: int
+    look_aheads: tuple[int, ...] = ()
+    heads: tuple[str, ...] = ()
+    vocabulary: int = 0
+    voices: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -86,7 +92,7 @@ def info(name: str | Path) -> Info:
     folder = find(name)
     if folder is None:
         hint = "see `speech models list`"
-        if Path(name).suffix == ".nemo":
+        if Path(name).suffix == ".nemo" or is_cosyvoice(Path(name)):
             hint = f"`speech models import {name}` converts it"
         elif is_hub_name(name):
             hint = f"`speech models pull {name}` fetches it"
@@ -95,19 +101,35 @@ def info(name: str | Path) -> Info:
 
     family, config = read_config(folder)
     licence, summary = read_card(folder / CARD)
+    details = _synthesiser(folder, config) if family == "synthesiser" else _recogniser(config)
     return Info(
         name=str(name),
         path=str(folder),
         family=family,
         parameters=count_parameters(folder),
-        sample_rate=config.mel.sample_rate,
-        look_aheads=tuple(config.look_aheads),
-        heads=("rnnt",) * (config.prediction is not None) + ("ctc",) * config.ctc,
-        vocabulary=config.vocabulary,
         licence=licence,
         summary=summary,
         size=_size(folder),
+        **details,
     )
+
+
+def _recogniser(config: Any) -> dict[str, Any]:
+    return {
+        "sample_rate": config.mel.sample_rate,
+        "look_aheads": tuple(config.look_aheads),
+        "heads": ("rnnt",) * (config.prediction is not None) + ("ctc",) * config.ctc,
+        "vocabulary": config.vocabulary,
+    }
+
+
+def _synthesiser(folder: Path, config: Any) -> dict[str, Any]:
+    from speech.hub.checkpoint import VOICES
+    from speech.tts.voice import read_voices
+
+    path = folder / VOICES
+    voices = tuple(read_voices(path)) if path.is_file() else ()
+    return {"sample_rate": config.vocoder.sample_rate, "voices": voices}
 
 
 def pull(name: str) -> Path:
@@ -120,10 +142,13 @@ def pull(name: str) -> Path:
 
 
 def import_model(path: str | Path, to: str | Path | None = None) -> Path:
-    """Convert a `.nemo` file into the checkpoint folder `to`, by default one in the cache; returns the folder."""
+    """Convert a `.nemo` file or a folder of CosyVoice 2 or 3 into the checkpoint folder `to`; returns that folder.
+
+    to: by default a folder in the cache.
+    """
     path = Path(path).expanduser()
     folder = Path(to).expanduser() if to else cached_import(path)
-    return import_nemo(path, folder)
+    return import_foreign(path, folder)
 
 
 def read_card(path: Path) -> tuple[str, str]:

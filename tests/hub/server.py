@@ -37,7 +37,8 @@ def serving(root: Path) -> Iterator[tuple[str, list[str]]]:
             requests.append(f"{self.command} {path}")
             api, _, name = path.partition("api/models/")
             if not api and (root / name).is_dir():
-                files = [{"rfilename": file.name} for file in sorted((root / name).iterdir())]
+                found = sorted(file for file in (root / name).rglob("*") if file.is_file())
+                files = [{"rfilename": file.relative_to(root / name).as_posix()} for file in found]
                 self._send(200, json.dumps({"id": name, "sha": REVISION, "siblings": files}).encode())
                 return
             name, _, file = path.partition(f"/resolve/{REVISION}/")

@@ -1,0 +1,332 @@
+"""The synthesiser: text, whole or as it arrives, to speech."""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+import torch
+
+from speech.audio.file import Audio, read
+from speech.audio.mel import LogMel
+from speech.audio.resample import resample
+from speech.content.reference import SpeakerEncoder, SpeechTokenizer
+from speech.errors import SpeechError
+from speech.flow.layers import Context
+from speech.flow.solver import Sampling
+from speech.streaming.frames import Frames
+from speech.tts.model import SynthesiserModel
+from speech.tts.reader import Reader
+from speech.tts.render import Acoustics
+from speech.tts.sampling import SamplingConfig
+from speech.tts.session import Session, Setup, Speech
+from speech.tts.stages import Stages
+from speech.tts.stretch import checked_speed
+from speech.tts.text.frontend import FrontEnd
+from speech.tts.voice import Voice, fitting, pack_voices, read_voices
+
+LONGEST_PROMPT = 30.0  # seconds
+
+Texts = str | Iterable[str] | AsyncIterable[str]
+
+
+@dataclass(frozen=True)
+class Latency:
+    """What the first sound waits for beside computing: text, then codes, then mel frames beyond its own.
+
+    codes: speech codes before the first mel frames. code_seconds: how long a code sounds. vocoder_seconds: mel that the
+    vocoder holds back.
+    """
+
+    codes: int
+    code_seconds: float
+    vocoder_seconds: float
+
+
+class Synthesiser:
+    """Networks, text front end and voices, ready to speak. It holds nothing of a stream: open as many as you like.
+
+    model: in evaluation mode. reader: text to ids. voices: by name, the default first. tokenizer, speaker: what
+    `add_voice` needs. context, sampling: of the flow; smaller chunks speak earlier and cost more.
+    """
+
+    def __init__(
+        self,
+        model: SynthesiserModel,
+        reader: Reader,
+        voices: Mapping[str, Voice],
+        *,
+        tokenizer: SpeechTokenizer | None = None,
+        speaker: SpeakerEncoder | None = None,
+        context: Context | None = None,
+        sampling: Sampling | None = None,
+        codes: SamplingConfig | None = None,
+    ) -> None:
+        self.model, self.reader = model, reader
+        self._tokenizer, self._speaker = tokenizer, speaker
+        self._voices = {name: fitting(name, voice, model.config) for name, voice in voices.items()}
+        acoustics = Acoustics(model.flow, model.vocoder, context, sampling)
+        self._setup = Setup(model.lm, acoustics, reader, codes or SamplingConfig(), self.sample_rate)
+
+    @property
+    def sample_rate(self) -> int:
+        """Of all that it says, in Hz."""
+        return self.model.vocoder.sample_rate
+
+    @property
+    def voices(self) -> list[str]:
+        """Names of the voices; the first is the default."""
+        return list(self._voices)
+
+    @property
+    def latency(self) -> Latency:
+        """What the first sound waits for, computing aside."""
+        acoustics = self._setup.acoustics
+        code = self.model.flow.config.rate * self.model.vocoder.hop / self.sample_rate
+        return Latency(acoustics.codes_before_sound, code, acoustics.hold_back)
+
+    def synthesize(
+        self, text: str, voice: str | None = None, *, speed: float = 1.0, seed: int | None = None, markup: bool = True
+    ) -> Speech:
+        """All of a text as one sound.
+
+        voice: a name of `voices`. speed: 0.25 to 4. seed: the same one says the same text in the same way. markup: read
+        SSML tags. Raises SpeechError for a voice that is not there and for a text without anything to say.
+        """
+        with self.stream(text, voice, speed=speed, seed=seed, markup=markup) as stream:
+            parts = list(stream)
+        samples = np.concatenate([part.samples for part in parts])
+        return Speech(samples, self.sample_rate, tuple(word for part in parts for word in part.words))
+
+    def stream(
+        self,
+        text: Texts,
+        voice: str | None = None,
+        *,
+        speed: float = 1.0,
+        seed: int | None = None,
+        markup: bool = True,
+        patience: float | None = None,
+    ) -> Stream:
+        """Sound as it is made, of a text or of pieces of one as they arrive, cut anywhere.
+
+        patience: seconds to wait for the next piece of text. Otherwise as `synthesize`.
+        """
+        front_end = FrontEnd(markup=markup)
+        session = Session(self._setup, self._voice(voice), checked_speed(speed), seed, front_end)
+        return Stream(session, text, patience)
+
+    def add_voice(self, name: str, recording: str | Path | Audio, text: str = "") -> None:
+        """Speak like a recording of 0.5 to 30 s from now on, under a new name. text: what is said in it, if known.
+
+        Raises SpeechError where the model cannot take voices up, and for a recording that is too short, too long,
+        silent or unreadable.
+        """
+        if self._tokenizer is None or self._speaker is None:
+            raise SpeechError(
+                f"expected a model that takes voices up from recordings, this one has none of that: choose of "
+                f"{', '.join(self.voices)}"
+            )
+        audio = recording if isinstance(recording, Audio) else read(recording)
+        if audio.seconds > LONGEST_PROMPT:
+            raise SpeechError(
+                f"expected a recording of at most {LONGEST_PROMPT:g} s, got {audio.seconds:.1f} s: cut a part out of it"
+            )
+        speaker = self._speaker.embed(audio.samples, audio.sample_rate)
+        codes = self._tokenizer.encode(audio.samples, audio.sample_rate)
+        front = LogMel(self.model.config.mel)
+        samples = torch.from_numpy(resample(audio.samples, audio.sample_rate, front.config.sample_rate))
+        with torch.inference_mode():
+            mel = front(Frames.whole(samples[None])).data[0]
+        ids = torch.tensor(self.reader.example(text), dtype=torch.long)
+        self._keep(name, Voice.prompted(speaker, codes, mel, ids, self.model.flow.config.rate))
+
+    def save_voice(self, name: str, path: str | Path) -> None:
+        """Write a voice to a `.safetensors` file, so that it need not be taken up from its recording again.
+
+        Raises SpeechError for a voice that is not there and a file that cannot be written.
+        """
+        data = pack_voices({name: self._voice(name)})
+        try:
+            Path(path).write_bytes(data)
+        except OSError as error:
+            raise SpeechError(f"expected to write the voice to {path}, it failed: {error.strerror}") from error
+
+    def load_voices(self, path: str | Path) -> list[str]:
+        """Add the voices of a file that `save_voice` wrote; returns their names.
+
+        Raises SpeechError for a file that is damaged or not there, and for voices of another model.
+        """
+        voices = read_voices(Path(path))
+        for name, voice in voices.items():
+            self._keep(name, voice)
+        return list(voices)
+
+    def prefer(self, name: str) -> None:
+        """Make a voice the default. Raises SpeechError if it is not there."""
+        self._voices = {name: self._voice(name), **self._voices}
+
+    def _keep(self, name: str, voice: Voice) -> None:
+        voice = fitting(name, voice, self.model.config)
+        if name in self._voices:
+            self._setup.acoustics.forget(self._voices[name])
+        self._voices[name] = voice
+
+    def _voice(self, name: str | None) -> Voice:
+        if not self._voices:
+            raise SpeechError("expected a voice, this model brings none: add_voice(name, recording, text) makes one")
+        name = self.voices[0] if name is None else name
+        if name not in self._voices:
+            raise SpeechError(
+                f"expected a voice of {', '.join(self.voices)}, got {name!r}: choose one, or add_voice it"
+            )
+        return self._voices[name]
+
+
+class Stream:
+    """Speech that is being made: iterate over it, with `for` or, to let other tasks run meanwhile, `async for`.
+
+    An asynchronous iterator of text wants `async for`. When the text breaks off with an error or does not go on within
+    the patience, what has come is spoken to its end first; then SpeechError is raised. `cancel`, from any thread or
+    task, ends it at the next code.
+    """
+
+    def __init__(self, session: Session, text: Texts, patience: float | None) -> None:
+        self._session, self._text, self._patience = session, text, patience
+        self._sound = iter(()) if isinstance(text, AsyncIterable) else self._speak(text)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.cancel()
+        self._session.close()
+
+    @property
+    def warnings(self) -> list[str]:
+        """One sentence for each thing in the text so far that was not understood."""
+        return self._session.warnings
+
+    @property
+    def stages(self) -> Stages:
+        """Seconds of computing so far, by stage."""
+        return self._session.stages
+
+    def cancel(self) -> None:
+        """Say no more."""
+        self._session.cancelled.set()
+
+    def __iter__(self) -> Iterator[Speech]:
+        if isinstance(self._text, AsyncIterable):
+            raise SpeechError(
+                "expected `async for` over speech whose text comes from an asynchronous iterator, got `for`"
+            )
+        return self._sound
+
+    def __aiter__(self) -> AsyncIterator[Speech]:
+        return self._speak_async()
+
+    def _speak(self, text: str | Iterable[str]) -> Iterator[Speech]:
+        """The text's speech. What goes wrong with the text is told after what it gave has been said."""
+        failure: SpeechError | None = None
+        pieces = _patient([text] if isinstance(text, str) else text, self._patience)
+        while not self._session.cancelled.is_set():
+            try:
+                piece = next(pieces)
+            except StopIteration:
+                break
+            except Exception as error:
+                failure = _broken(error)
+                break
+            if not isinstance(piece, str):
+                failure = SpeechError(f"expected pieces of text, got {type(piece).__name__}: pass strings")
+                break
+            yield from self._session.push(piece)
+        try:
+            yield from self._session.flush()
+        except SpeechError:
+            if failure is None:
+                raise
+        if failure is not None:
+            raise failure
+
+    async def _speak_async(self) -> AsyncIterator[Speech]:
+        """The same for tasks: the computing runs in a thread."""
+        if isinstance(self._text, AsyncIterable):
+            sound = self._speak(_bridged(self._text, asyncio.get_running_loop(), self._session.cancelled))
+        else:
+            sound = self._sound
+        try:
+            while (part := await asyncio.to_thread(next, sound, None)) is not None:
+                yield part
+        finally:
+            self.cancel()
+
+
+def _patient(texts: Iterable[str], patience: float | None) -> Iterator[str]:
+    """The pieces of text. Raises SpeechError when the next one does not come within `patience` seconds."""
+    if patience is None:
+        yield from texts
+        return
+    pieces: queue.SimpleQueue[tuple[str | None, Exception | None]] = queue.SimpleQueue()
+
+    def pull() -> None:
+        try:
+            for piece in texts:
+                pieces.put((piece, None))
+            pieces.put((None, None))
+        except Exception as error:  # whatever the source raises is told by the stream
+            pieces.put((None, error))
+
+    threading.Thread(target=pull, daemon=True).start()
+    while True:
+        try:
+            piece, error = pieces.get(timeout=patience)
+        except queue.Empty:
+            raise SpeechError(
+                f"expected more text, none came for {patience:g} s: close its source when it ends"
+            ) from None
+        if error is not None:
+            raise error
+        if piece is None:
+            return
+        yield piece
+
+
+def _bridged(texts: AsyncIterable[str], loop: asyncio.AbstractEventLoop, cancelled: threading.Event) -> Iterator[str]:
+    """The pieces of an asynchronous iterator that lives on `loop`, for another thread."""
+    iterator = aiter(texts)
+
+    async def following() -> str | None:
+        return await anext(iterator, None)
+
+    while True:
+        piece = asyncio.run_coroutine_threadsafe(following(), loop)
+        while not cancelled.is_set():
+            try:
+                text = piece.result(timeout=0.05)
+                break
+            except TimeoutError:
+                if piece.done():  # raised by the iterator itself
+                    raise
+        else:
+            piece.cancel()
+            return
+        if text is None:
+            return
+        yield text
+
+
+def _broken(error: Exception) -> SpeechError:
+    if isinstance(error, SpeechError):
+        return error
+    return SpeechError(f"expected the text to go on, but its source failed: {type(error).__name__}: {error}")
