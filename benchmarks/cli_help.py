@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from benchmarks.ledger import ROOT
 from benchmarks.measure import Result, Samples
 
-COMMANDS = {"python -c pass": ["-c", "pass"], "speech --help": ["-m", "speech.cli.main", "--help"]}
+COMMANDS = {"python -c pass": ["-c", "pass"], "speech --help": ["-m", "speech.cli", "--help"]}
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

@@ -143,7 +143,7 @@ def errors(recogniser: Recogniser, folder: Path, milliseconds: int) -> Result:
     """Word error rate over the recordings that `manifest.jsonl` of `folder` lists with their `text`."""
     import jiwer
 
-    from recipes.asr_small.text import normalise
+    from recipes.common.text import normalise
 
     lines = (folder / "manifest.jsonl").read_text().splitlines()
     entries = [entry for entry in map(json.loads, lines) if entry.get("text")]

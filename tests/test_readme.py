@@ -41,7 +41,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     soundfile.write(folder / "meeting.wav", samples, rate)
     (folder / "bin").mkdir()
     speech = folder / "bin" / "speech"
-    speech.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m speech.cli.main "$@"\n')
+    speech.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m speech.cli "$@"\n')
     speech.chmod(0o755)
     return folder
 

@@ -1,17 +1,17 @@
 """The worker that runs NeMo's encoder, in NeMo's own environment: in PyTorch, and exported to ONNX Runtime.
 
-ONNX Runtime on NeMo's export is what sherpa-onnx runs, without its features and its search.
+It also exports the whole transducer for sherpa-onnx, with the metadata that sherpa-onnx reads from a NeMo model.
 """
 
 from __future__ import annotations
 
-import os
-import tempfile
+from pathlib import Path
 from typing import Any
 
+import onnx
 import onnxruntime
 import torch
-from nemo.collections.asr.modules import ConformerEncoder
+from nemo.collections.asr.modules import ConformerEncoder, RNNTDecoder, RNNTJoint
 from torch import Tensor
 
 from benchmarks.asr_step.signal import BEFORE, CHUNKS, log_mel
@@ -66,57 +66,86 @@ class Exported(Streams):
 
 
 class Worker:
-    """An encoder with random weights and what is measured of it: `torch` and `onnx`."""
+    """A model with random weights and what is measured of its encoder: `torch` and `onnx`."""
 
-    def load(self, config: dict[str, Any], weights: str) -> None:
-        """Make the encoder of an `EncoderConfig` and write its state dict to `weights`."""
+    def load(self, config: dict[str, Any], weights: str, folder: str) -> None:
+        """Make the model of a `FastConformerConfig`, write its state dict to `weights`; exports go to `folder`."""
         torch.manual_seed(0)
-        self.encoder = ConformerEncoder(
-            feat_in=config["features"],
-            n_layers=config["layers"],
-            d_model=config["dim"],
-            n_heads=config["heads"],
-            ff_expansion_factor=config["ff_expansion"],
-            subsampling="dw_striding",
-            subsampling_factor=8,
-            subsampling_conv_channels=config["subsampling_channels"],
-            causal_downsampling=True,
-            self_attention_model="rel_pos",
-            att_context_size=config["contexts"],
-            att_context_style="chunked_limited",
-            xscaling=True,
-            conv_kernel_size=1 + sum(config["conv_context"]),
-            conv_norm_type="layer_norm",
-            conv_context_size="causal",
-        ).eval()
+        self.folder = Path(folder)
+        self.encoder = _encoder(config["encoder"])
+        heads, vocabulary = config["prediction"], config["vocabulary"]
+        net = {"pred_hidden": heads["dim"], "pred_rnn_layers": heads["layers"]}
+        self.decoder = RNNTDecoder(net, vocabulary)
+        net = {"pred_hidden": heads["dim"], "encoder_hidden": config["encoder"]["dim"]}
+        self.joint = RNNTJoint(net | {"joint_hidden": heads["joint_dim"], "activation": "relu"}, vocabulary)
+        parts = {"encoder": self.encoder, "decoder": self.decoder, "joint": self.joint}
+        for part in parts.values():
+            part.eval().requires_grad_(False)
         for parameter in self.encoder.parameters():
-            parameter.requires_grad_(False)
             if parameter.dim() == 1:
                 parameter.add_(0.1 * torch.randn_like(parameter))  # biases and norms that matter
-        torch.save({f"encoder.{name}": value for name, value in self.encoder.state_dict().items()}, weights)
+        state = {f"{name}.{key}": value for name, part in parts.items() for key, value in part.state_dict().items()}
+        torch.save(state, weights)
+
+    def export(self, ahead: int, joint: str) -> None:
+        """Write the model as sherpa-onnx reads it, at a look-ahead of `ahead` frames; joint: weights of its joint."""
+        path = self.folder / str(ahead)
+        path.mkdir()
+        self._look(ahead)
+        layers = {"enc": self.joint.enc, "pred": self.joint.pred, "out": self.joint.joint_net[-1]}
+        for name, value in torch.load(joint, weights_only=True).items():
+            layer, kind = name.split(".")
+            getattr(layers[layer], kind).copy_(value)
+        self.encoder.export_cache_support = True
+        self.encoder.export(str(path / "encoder.onnx"), check_trace=False)
+        self.encoder.export_cache_support = False
+        self.decoder.export(str(path / "decoder.onnx"), check_trace=False)
+        self.joint.export(str(path / "joiner.onnx"), check_trace=False)
+        model = onnx.load(path / "encoder.onnx")
+        onnx.helper.set_model_props(model, {key: str(value) for key, value in self._properties(ahead).items()})
+        onnx.save(model, path / "encoder.onnx")
+        names = [*(f"t{i}" for i in range(self.decoder.vocab_size)), "<blk>"]
+        (path / "tokens.txt").write_text("".join(f"{name} {i}\n" for i, name in enumerate(names)))
+
+    def _properties(self, ahead: int) -> dict[str, Any]:
+        """What sherpa-onnx wants to know of a NeMo encoder; a window is a chunk with the frames fed again."""
+        streaming, chunk = self.encoder.streaming_cfg, 8 * (ahead + 1)
+        channel = (len(self.encoder.layers), streaming.last_channel_cache_size, self.encoder.d_model)
+        time = (len(self.encoder.layers), self.encoder.d_model, self.encoder.conv_context_size[0])
+        return {
+            "model_type": "EncDecRNNTBPEModel",
+            "model_author": "NeMo",
+            "version": 1,
+            "vocab_size": self.decoder.vocab_size,
+            "normalize_type": "NA",
+            "subsampling_factor": 8,
+            "window_size": CONTEXT + chunk,
+            "chunk_shift": chunk,
+            "pred_rnn_layers": self.decoder.pred_rnn_layers,
+            "pred_hidden": self.decoder.pred_hidden,
+            **{f"cache_last_channel_dim{i}": size for i, size in enumerate(channel, 1)},
+            **{f"cache_last_time_dim{i}": size for i, size in enumerate(time, 1)},
+        }
 
     @torch.inference_mode()
     def prepare(self, batch: int, ahead: int, threads: int) -> None:
-        """Fresh streams. ahead: encoder frames of look-ahead."""
+        """Fresh streams. ahead: encoder frames of look-ahead, at which the model has been exported."""
         torch.set_num_threads(threads)
-        self.encoder.set_default_att_context_size([70, ahead])
-        self.encoder.setup_streaming_params(att_context_size=[70, ahead])
+        self._look(ahead)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+        exported = self.folder / str(ahead) / "encoder.onnx"
+        session = onnxruntime.InferenceSession(exported, options, providers=["CPUExecutionProvider"])
         frames = 8 * (ahead + 1)
         self.streams = {
             "torch": Streams(self.encoder, batch, frames),
-            "onnx": Exported(self.encoder, batch, frames, self._session(threads)),
+            "onnx": Exported(self.encoder, batch, frames, session),
         }
 
-    def _session(self, threads: int) -> onnxruntime.InferenceSession:
-        """The encoder at its present look-ahead, exported with its caches as inputs and outputs."""
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-        with tempfile.TemporaryDirectory() as folder:
-            path = os.path.join(folder, "encoder.onnx")
-            self.encoder.export_cache_support = True
-            self.encoder.export(path, check_trace=False)
-            self.encoder.export_cache_support = False
-            return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    def _look(self, ahead: int) -> None:
+        """Set the encoder's look-ahead."""
+        self.encoder.set_default_att_context_size([70, ahead])
+        self.encoder.setup_streaming_params(att_context_size=[70, ahead])
 
     @torch.inference_mode()
     def time(self, what: str, steps: int) -> dict[str, list[float]]:
@@ -133,6 +162,28 @@ class Worker:
         torch.save(y.transpose(1, 2).contiguous(), path)
 
 
+def _encoder(config: dict[str, Any]) -> ConformerEncoder:
+    """NeMo's encoder of an `EncoderConfig`."""
+    return ConformerEncoder(
+        feat_in=config["features"],
+        n_layers=config["layers"],
+        d_model=config["dim"],
+        n_heads=config["heads"],
+        ff_expansion_factor=config["ff_expansion"],
+        subsampling="dw_striding",
+        subsampling_factor=8,
+        subsampling_conv_channels=config["subsampling_channels"],
+        causal_downsampling=True,
+        self_attention_model="rel_pos",
+        att_context_size=config["contexts"],
+        att_context_style="chunked_limited",
+        xscaling=True,
+        conv_kernel_size=1 + sum(config["conv_context"]),
+        conv_norm_type="layer_norm",
+        conv_context_size="causal",
+    )
+
+
 if __name__ == "__main__":
     worker = Worker()
-    serve({name: getattr(worker, name) for name in ("load", "prepare", "time", "outputs")})
+    serve({name: getattr(worker, name) for name in ("load", "export", "prepare", "time", "outputs")})

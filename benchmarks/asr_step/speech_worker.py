@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.asr_step.signal import BEFORE, CHUNKS, log_mel
+from benchmarks.asr_step.heads import speak
+from benchmarks.asr_step.signal import BEFORE, CHUNKS, log_mel, recording, speech
 from benchmarks.measure import Samples
 from benchmarks.worker import serve
 from speech.asr.encoder import EncoderConfig
@@ -43,7 +44,7 @@ class Worker:
     """A model, and what is timed: its `encoder`, its `pipeline` (samples to tokens), `floor` (reading its weights)."""
 
     def load(self, changes: dict[str, Any], weights: str | None) -> None:
-        """Random weights, or those of a NeMo encoder's state dict. changes: to the full-size configuration."""
+        """Random weights, or those of a NeMo model's state dict. changes: to the encoder's full-size configuration."""
         torch.manual_seed(0)
         self.model = FastConformer(FastConformerConfig(encoder=EncoderConfig(**changes))).eval()
         if weights:
@@ -57,21 +58,22 @@ class Worker:
             self.model.load_state_dict(self.model.state_dict() | ours)
         parameters = sum(p.numel() for p in self.model.encoder.parameters())
         self.flat = torch.ones(parameters)
-        self._hush()
         pack(self.model)
 
-    @torch.inference_mode()
-    def _hush(self, rate: float = 0.3) -> None:
-        """Raise the blank's bias until at most `rate` tokens come a frame, as in speech: untrained networks babble."""
-        prediction, joint, hz = self.model.prediction, self.model.joint, self.model.config.mel.sample_rate
+    def speak(self, ahead: int, path: str) -> None:
+        """Make the random heads say something at a look-ahead of `ahead` frames; the joint network goes to `path`."""
+        prediction, joint, samples = self.model.prediction, self.model.joint, recording()[None]
         assert prediction and joint
-        frames, lengths = self.model(0.1 * torch.randn(1, 5 * hz), torch.tensor([5 * hz]))
-        low, high = 0.0, 4.0
-        for _ in range(12):
-            joint.out.bias[-1] = (low + high) / 2
-            tokens = len(RNNTGreedy(prediction, joint).decode(Frames.whole(frames, lengths))[0])
-            low, high = ((low + high) / 2, high) if tokens > rate * frames.shape[1] else (low, (low + high) / 2)
-        joint.out.bias[-1] = high
+        with torch.no_grad():
+            frames, _ = self.model(samples, torch.tensor([samples.shape[1]]), (70, ahead))
+        speak(prediction, joint, frames[0])
+        torch.save(joint.state_dict(), path)
+        pack(joint)
+
+    def _decoder(self) -> RNNTGreedy:
+        """Greedy search, for ten tokens a frame at most, as sherpa-onnx does it."""
+        assert self.model.prediction and self.model.joint
+        return RNNTGreedy(self.model.prediction, self.model.joint)
 
     def prepare(self, batch: int, ahead: int, threads: int) -> None:
         """Fresh streams. ahead: encoder frames of look-ahead."""
@@ -80,10 +82,8 @@ class Worker:
         mel, hop = 8 * (ahead + 1), self.model.config.mel.hop
         features = self.model.config.encoder.features
         runner = Runner(encoder, log_mel(batch, mel, features), mel, -BEFORE)
-        samples = 0.1 * torch.randn(batch, CHUNKS * mel * hop)
-        listener = Runner(pipeline, samples, mel * hop, phase_for(pipeline))
-        assert self.model.prediction and self.model.joint
-        decoder = RNNTGreedy(self.model.prediction, self.model.joint)
+        listener = Runner(pipeline, speech(batch, mel * hop), mel * hop, phase_for(pipeline))
+        decoder = self._decoder()
         spoken = decoder.init_state(batch)
         self.tokens = 0
 
@@ -115,12 +115,12 @@ class Worker:
         return (torch.cat(ours, 1) - theirs).abs().max().item()
 
     def tokens_per_frame(self) -> float:
-        """Tokens that each encoder frame of the pipeline gave; real speech has about 0.3."""
+        """Tokens that each encoder frame of the pipeline gave."""
         frames = self.listener.taken * self.listener.size / self.listener.module.down * len(self.listener.slots)
         return self.tokens / frames
 
 
 if __name__ == "__main__":
     worker = Worker()
-    names = ("load", "prepare", "time", "difference", "tokens_per_frame")
+    names = ("load", "speak", "prepare", "time", "difference", "tokens_per_frame")
     serve({name: getattr(worker, name) for name in names})

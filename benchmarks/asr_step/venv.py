@@ -1,4 +1,4 @@
-"""NeMo's own environment."""
+"""NeMo's own environment, which sherpa-onnx shares."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ from venv import EnvBuilder
 from speech.config import cache_folder
 from speech.errors import SpeechError
 
-NEMO = "3.0.0"
-PACKAGES = (["torch==2.13.0"], [f"nemo_toolkit[asr]=={NEMO}", "onnxruntime"])  # torch first: NeMo then keeps this build
+NEMO, SHERPA = "3.0.0", "2.0.1"
+PACKAGES = (  # torch first: NeMo then keeps this build
+    ["torch==2.13.0"],
+    [f"nemo_toolkit[asr]=={NEMO}", "onnxruntime", f"sherpa-onnx=={SHERPA}"],
+)
 FOLDER = cache_folder() / "benchmarks" / f"nemo-{NEMO}"
 
 
@@ -21,15 +24,17 @@ def nemo_python(folder: Path) -> Path:
     Raises SpeechError where a package cannot be installed.
     """
     python, ready = folder / "bin" / "python", folder / "ready"
-    if ready.exists():
+    wanted = "\n".join(" ".join(packages) for packages in PACKAGES)
+    if ready.exists() and ready.read_text() == wanted:
         return python
-    print(f"installing NeMo {NEMO} into {folder} ...", file=sys.stderr)
-    EnvBuilder(with_pip=True).create(folder)
+    print(f"installing NeMo {NEMO} and sherpa-onnx {SHERPA} into {folder} ...", file=sys.stderr)
+    if not python.exists():
+        EnvBuilder(with_pip=True).create(folder)
     for packages in PACKAGES:
         done = subprocess.run([python, "-m", "pip", "install", "-q", *packages], capture_output=True, text=True)
         if done.returncode:
             raise SpeechError(
                 f"expected pip to install {' '.join(packages)} into {folder}, it failed: {done.stderr.strip()[-300:]}"
             )
-    ready.touch()
+    ready.write_text(wanted)
     return python

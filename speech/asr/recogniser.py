@@ -16,7 +16,7 @@ from speech.asr.greedy import CTCGreedy, Greedy, RNNTGreedy
 from speech.asr.model import FastConformer
 from speech.asr.session import Setup, Stream, to_float
 from speech.asr.tokenizer import Tokenizer
-from speech.audio.file import Pcm, blocks
+from speech.audio.file import Channel, Pcm, blocks
 from speech.audio.vad import VoiceActivity
 from speech.errors import SpeechError
 from speech.streaming.module import Sequential
@@ -27,7 +27,7 @@ BLOCK = 20.0  # seconds a step when nobody waits for words: chunking is free, an
 
 
 class Interrupted(SpeechError):
-    """A recording that broke off; `transcript` holds what was recognised up to there."""
+    """A recording that broke off after some words; `transcript` holds what was recognised up to there."""
 
     def __init__(self, message: str, transcript: Transcript) -> None:
         super().__init__(message)
@@ -88,18 +88,19 @@ class Recogniser:
         look_ahead: int | None = None,
         decoder: str | None = None,
         pcm: Pcm | None = None,
+        channel: Channel = None,
         progress: Callable[[float], None] | None = None,
     ) -> Transcript:
         """Recognise a whole file ("-": standard input), or samples [n] (float32 or int16) at `sample_rate` Hz.
 
         It runs as a stream in long steps, so memory does not grow with the recording (the transcript does). pcm: how
-        headerless samples are to be read. progress: called with the seconds done so far. Raises SpeechError for what
-        cannot be read or is not samples, `Interrupted` for what breaks off midway.
+        headerless samples are to be read. channel: which one of a file to hear. progress: called with the seconds done
+        so far. Raises SpeechError for what cannot be read or is not samples, `Interrupted` for what breaks off midway.
         """
         if isinstance(source, str | os.PathLike):
             if sample_rate is not None:
                 raise SpeechError("expected no sample rate beside a file, which has its own: raw samples want pcm=...")
-            rate, parts = self.sample_rate, blocks(source, self.sample_rate, pcm=pcm)
+            rate, parts = self.sample_rate, blocks(source, self.sample_rate, pcm=pcm, channel=channel)
         else:
             samples = to_float(source)
             if sample_rate is None:
@@ -114,13 +115,13 @@ class Recogniser:
                     if progress:
                         progress(stream.duration)
             except SpeechError as error:
-                if not stream.duration:
-                    raise
                 failure = error
             segments += _segments(stream.flush())
             transcript = Transcript(tuple(segments), round(stream.duration, 3))
-            if failure:
+            if failure and segments:
                 raise Interrupted(str(failure), transcript) from failure
+            if failure:
+                raise failure
             return transcript
 
     def stream(

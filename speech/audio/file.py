@@ -19,8 +19,12 @@ from speech.errors import SpeechError
 
 STDIN = "-"
 MAX_CHANNELS = 1024  # as in libsndfile
-SLACK = 0.05  # seconds by which a file may be shorter than its header says
+SLACK, MP3_SLACK = 0.05, 0.2  # seconds by which a file may be shorter than its header says; MP3 counts in frames
+SHORTEST = 0.025  # seconds: one analysis window, the least in which anything can be heard
 ENDLESS = 0x7FFFFF00  # programs that write into a pipe state at least this many bytes
+
+Channel = int | Literal["mix"] | None
+"""Which channel to hear: its number from 1 on, "mix" for the mean of all; None: the mean of two, of more an error."""
 
 
 @dataclass(frozen=True)
@@ -63,31 +67,39 @@ class Reader:
     """A sound file (any format, rate, channel count and sample type that libsndfile reads), decoded block by block.
 
     path: a file, or "-" for standard input: raw samples if `pcm` says how to read them, else a stream with a header
-    that can be decoded without seeking (WAV with any stated length, AIFF, AU, Ogg).
+    that can be decoded without seeking (WAV with any stated length, AIFF, AU, Ogg). channel: see `Channel`.
 
-    Channels are averaged. A SpeechError tells of a file that is missing, a folder, empty, unreadable, without samples,
-    that holds samples which are not finite, or that was cut short: then after all that can be decoded has come.
+    A SpeechError tells of a file that is missing, a folder, empty, unreadable, without samples, that has no such
+    channel or several and none was chosen, that holds samples which are not finite, or that was cut short: then after
+    all that can be decoded has come. (Of an MP3 file without a Xing header nobody can tell how long it should be.)
     """
 
-    def __init__(self, path: str | os.PathLike[str], pcm: Pcm | None = None) -> None:
+    def __init__(self, path: str | os.PathLike[str], pcm: Pcm | None = None, channel: Channel = None) -> None:
         self.name = "standard input" if str(path) == STDIN else f"'{path}'"
         self.length: int | None = None
-        self._stated = 0  # samples that the header promises, 0 where it does not say
+        self._stated, self._slack = 0, SLACK  # samples that the header promises, 0 where it does not say
         if str(path) != STDIN:
             _check(Path(path), self.name)
         elif sys.stdin is None:
             raise SpeechError("expected sound on standard input, but it is closed: pipe a recording into it")
         if pcm is None:
             file = self._file = self._decoder(path)
-            self.sample_rate = file.samplerate
+            self.sample_rate, channels = file.samplerate, file.channels
             if file.seekable():
                 self.length, self._stated = file.frames, _stated_length(file)
+            if file.format == "MP3":
+                self._slack = MP3_SLACK
             self._pull: Callable[[int], np.ndarray] = lambda n: file.read(n, dtype="float32", always_2d=True)
         else:
             stdin = str(path) == STDIN
             raw = self._file = sys.stdin.buffer if stdin else Path(path).open("rb")  # noqa: SIM115 (__exit__ closes it)
-            self.sample_rate = pcm.sample_rate
+            self.sample_rate, channels = pcm.sample_rate, pcm.channels
             self._pull = lambda n: _unpack(raw.read(n * pcm.channels * pcm.dtype.itemsize), pcm)
+        try:
+            self._column = _column(channel, channels, self.name)
+        except SpeechError:
+            self.__exit__(None, None, None)
+            raise
 
     def __enter__(self) -> Self:
         return self
@@ -111,7 +123,7 @@ class Reader:
             start += len(block)
         if not start:
             raise SpeechError(f"expected sound, got {self.name}, which holds no samples: it may have been cut short")
-        if self._stated - start > SLACK * self.sample_rate:
+        if self._stated - start > self._slack * self.sample_rate:
             raise SpeechError(
                 f"expected {self._stated / self.sample_rate:.2f} s of sound as the header of {self.name} says, but it "
                 f"ends after {start / self.sample_rate:.2f} s: it was cut short; fetch or export it again"
@@ -143,7 +155,7 @@ class Reader:
                 f"expected {self.name} to go on, but it cannot be decoded beyond {at:.2f} s: it was cut short or "
                 "damaged, or cannot be read through a pipe"
             ) from error
-        mono = block[:, 0] if block.shape[1] == 1 else block.mean(1)
+        mono = block.mean(1) if self._column is None else block[:, self._column]
         if not np.isfinite(mono).all():
             at += int(np.argmin(np.isfinite(mono))) / self.sample_rate
             raise SpeechError(
@@ -152,21 +164,31 @@ class Reader:
         return np.ascontiguousarray(mono)
 
 
-def read(path: str | os.PathLike[str], sample_rate: int | None = None, *, pcm: Pcm | None = None) -> Audio:
+def read(
+    path: str | os.PathLike[str], sample_rate: int | None = None, *, pcm: Pcm | None = None, channel: Channel = None
+) -> Audio:
     """A whole file (or "-": standard input), at `sample_rate` Hz (default: its own). Raises SpeechError as `Reader`."""
-    with Reader(path, pcm) as reader:
+    with Reader(path, pcm, channel) as reader:
         rate = sample_rate or reader.sample_rate
         return Audio(np.concatenate([np.zeros(0, np.float32), *_at_rate(reader, rate, 10.0)]), rate)
 
 
 def blocks(
-    path: str | os.PathLike[str], sample_rate: int, block_seconds: float = 1.0, *, pcm: Pcm | None = None
+    path: str | os.PathLike[str],
+    sample_rate: int,
+    block_seconds: float = 1.0,
+    *,
+    pcm: Pcm | None = None,
+    channel: Channel = None,
 ) -> Iterator[np.ndarray]:
-    """A file (or "-") of any length in constant memory: blocks of about `block_seconds`, float32 [n], `sample_rate` Hz.
+    """What there is to hear in a file (or "-") of any length, in constant memory.
 
-    Raises SpeechError as `Reader`, as soon as what is wrong is reached.
+    Yields blocks of about `block_seconds`, float32 [n], at `sample_rate` Hz. Raises SpeechError as `Reader`, as soon as
+    what is wrong is reached; and at once for a file that is shorter than one analysis window, or silent throughout.
     """
-    with Reader(path, pcm) as reader:
+    if str(path) != STDIN and Path(path).is_file():
+        _check_heard(path, pcm, channel)
+    with Reader(path, pcm, channel) as reader:
         yield from _at_rate(reader, sample_rate, block_seconds)
 
 
@@ -191,9 +213,10 @@ def write_wav(
 def _stated_length(file: soundfile.SoundFile) -> int:
     """Samples a channel that the header promises, 0 where it leaves that open.
 
-    libsndfile corrects the length of a file that ends early, and says so only in its log. MP3 has no sure length.
+    libsndfile corrects the length of a file that ends early, and says so only in its log. Of an MP3 file without a Xing
+    header it guesses the length from the bitrate of the first frame, and calls that bitrate constant.
     """
-    if file.format == "MP3":
+    if file.format == "MP3" and re.search(r"^\s*bitrate mode\s*: constant", file.extra_info, re.MULTILINE):
         return 0
     sizes = re.search(r"^\s*(?:data|SSND|Data Size)\s*: (\d+) \(should be (\d+)\)", file.extra_info, re.MULTILINE)
     if sizes is None:
@@ -215,6 +238,42 @@ def _check(path: Path, name: str) -> None:
         raise SpeechError(f"expected a sound file, got {name}: {error.strerror}") from error
     if empty:
         raise SpeechError(f"expected a sound file, got {name}, which is empty (0 bytes): record or export it again")
+
+
+def _column(channel: Channel, channels: int, name: str) -> int | None:
+    """The index of the chosen channel, None for the mean of all."""
+    if channel is None and channels > 2:
+        raise SpeechError(
+            f"expected one or two channels, got {channels} in {name}: choose one with --channel 1 to {channels}, or "
+            "their mean with --channel mix (in Python channel=1, channel='mix')"
+        )
+    if channel is None or channel == "mix":
+        return 0 if channels == 1 else None
+    if not isinstance(channel, int) or not 1 <= channel <= channels:
+        raise SpeechError(f"expected a channel of 1 to {channels} or mix, got {channel!r} for {name}")
+    return channel - 1
+
+
+def _check_heard(path: str | os.PathLike[str], pcm: Pcm | None, channel: Channel) -> None:
+    """Look for the first sample that is not zero. Whoever reads the file on meets what else is wrong with it."""
+    with Reader(path, pcm, channel) as reader:
+        length = 0
+        try:
+            for block in reader.blocks():
+                length += len(block)
+                if length >= SHORTEST * reader.sample_rate and block.any():
+                    return
+        except SpeechError:
+            return
+        if length < SHORTEST * reader.sample_rate:
+            raise SpeechError(
+                f"expected at least {SHORTEST * 1e3:.0f} ms of sound, got {1e3 * length / reader.sample_rate:.2g} ms "
+                f"in {reader.name}, too little to hold a word: it may have been cut short"
+            )
+        raise SpeechError(
+            f"expected speech, got {reader.name}, in which every sample is zero: the microphone was muted, or the "
+            "speech is in another channel"
+        )
 
 
 def _unpack(data: bytes, pcm: Pcm) -> np.ndarray:

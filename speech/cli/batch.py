@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,21 +33,28 @@ def plan(sources: Sequence[Path], folder: Path | None, suffixes: dict[str, str])
     """The jobs of a batch: files as they are, folders searched through for audio, `-` for standard input.
 
     folder: where outputs go (None: nowhere); below it the tree of a searched folder is kept. suffixes: file name
-    suffix of every format. Raises SpeechError where a folder holds no audio, or two recordings share an output.
+    suffix of every format. Outputs are named a.txt; where there is both an a.wav and an a.flac, a.wav.txt and
+    a.flac.txt. Raises SpeechError where a folder holds no audio, or two recordings share an output for all that.
     """
-    jobs: dict[Path, Job] = {}
-    owner: dict[Path, Path] = {}
+    found: dict[Path, Path] = {}
     for source in sources:
         for path, relative in _recordings(source):
-            outputs = {name: folder / relative.with_suffix(end) for name, end in suffixes.items()} if folder else {}
-            for output in outputs.values():
-                if owner.setdefault(output, path) != path:
-                    raise SpeechError(
-                        f"expected recordings with names of their own, but {owner[output]} and {path} would both be "
-                        f"written to {output}: rename one, or transcribe them in two runs with two --output folders"
-                    )
-            jobs.setdefault(path, Job(path, outputs))
-    return list(jobs.values())
+            found.setdefault(path, relative)
+    if folder is None:
+        return [Job(path) for path in found]
+    namesakes = Counter(relative.with_suffix("") for relative in found.values())
+    owner: dict[Path, Path] = {}
+    jobs = []
+    for path, relative in found.items():
+        stem = relative.with_suffix("") if namesakes[relative.with_suffix("")] == 1 else relative
+        jobs.append(Job(path, {name: folder / stem.with_name(stem.name + end) for name, end in suffixes.items()}))
+        for output in jobs[-1].outputs.values():
+            if owner.setdefault(output, path) != path:
+                raise SpeechError(
+                    f"expected recordings with names of their own, but {owner[output]} and {path} would both be "
+                    f"written to {output}: rename one, or transcribe them in two runs with two --output folders"
+                )
+    return jobs
 
 
 def _recordings(source: Path) -> list[tuple[Path, Path]]:

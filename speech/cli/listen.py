@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from speech.asr.session import Stream
-    from speech.audio.file import Pcm
+    from speech.audio.file import Channel, Pcm
     from speech.audio.vad import VoiceActivity
 
 BLOCK_SECONDS = 0.02
@@ -36,6 +36,7 @@ def listen(
     ] = None,
     fast: Annotated[bool, typer.Option("--fast", help="With --input: as fast as the machine can.")] = False,
     raw: options.Raw = None,
+    channel: options.Which = None,
     voice: Annotated[
         bool, typer.Option("--voice", help="Watch for voice too: lines end sooner after it stops.")
     ] = False,
@@ -47,12 +48,12 @@ def listen(
     as_json: AsJson = False,
 ) -> None:
     """Show words as they are spoken, until Ctrl-C or the end of the input; the last words come out in any case."""
-    headerless = options.pcm(raw)
+    headerless, which = options.pcm(raw), options.channel(channel)
     recogniser = options.load(model, look_ahead, decoder, device, threads or 1)  # short steps gain nothing from more
     rate, timings = recogniser.sample_rate, Timings()
     with recogniser.stream(rate, voice=_voice_activity() if voice else None) as stream:
         if file is not None:
-            source = Recording(file, rate, headerless, paced=not fast and file != "-")
+            source = Recording(file, rate, headerless, which, paced=not fast and file != "-")
             failure = _run(source, stream, screen(as_json), timings)
         else:
             from speech.audio.device import Microphone
@@ -94,8 +95,11 @@ class Source(Protocol):
 class Recording:
     """A file or standard input as a source; `paced`: a block comes when its last sample would have been recorded."""
 
-    def __init__(self, path: str, sample_rate: int, pcm: Pcm | None = None, *, paced: bool = True) -> None:
+    def __init__(
+        self, path: str, sample_rate: int, pcm: Pcm | None = None, channel: Channel = None, *, paced: bool = True
+    ) -> None:
         self.path, self.sample_rate, self.pcm, self.paced = path, sample_rate, pcm, paced
+        self.channel: Channel = channel
         self._stopped = threading.Event()
         self._due = 0.0
 
@@ -112,7 +116,7 @@ class Recording:
         from speech.audio.file import blocks
 
         self._due = time.perf_counter()
-        for block in blocks(self.path, self.sample_rate, BLOCK_SECONDS, pcm=self.pcm):
+        for block in blocks(self.path, self.sample_rate, BLOCK_SECONDS, pcm=self.pcm, channel=self.channel):
             if self.paced:
                 self._due += len(block) / self.sample_rate
                 self._stopped.wait(max(0.0, self._due - time.perf_counter()))

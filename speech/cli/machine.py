@@ -136,8 +136,9 @@ def _self_check(model: str) -> str:
     import numpy as np
 
     import speech
+    from speech.hub.load import load_recogniser
 
-    recogniser = speech.load(model, device="cpu")
+    recogniser = load_recogniser(model, "cpu")
     n = round(SELF_CHECK_SECONDS * recogniser.sample_rate)
     t = np.arange(n) / recogniser.sample_rate
     samples = (0.1 * np.sin(2 * np.pi * (200 + 400 * t) * t)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""`speech models`: what recognisers there are, and bringing in others."""
+"""`speech models`: what models there are, and bringing in others."""
 
 from __future__ import annotations
 
@@ -47,25 +47,28 @@ def info(name: Annotated[str, typer.Argument(help="A name of the list or a folde
         "look-aheads": ", ".join(f"{ahead} ms" for ahead in found.look_aheads),
         "decoders": ", ".join(found.heads),
         "vocabulary": found.vocabulary,
+        "voices": ", ".join(found.voices),
         "licence": found.licence or "not said",
         "about": found.summary or "not said",
     }
     for key, value in facts.items():
-        print(f"{key + ':':13}{value}")
+        if value:
+            print(f"{key + ':':13}{value}")
 
 
 @app.command("import")
 def import_(
-    file: Annotated[Path, typer.Argument(help="A .nemo file.")],
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="The checkpoint folder to make; by default one in the cache.")
+    source: Annotated[Path, typer.Argument(help="A .nemo file, or a folder of CosyVoice 2 or 3.")],
+    to: Annotated[
+        Path | None,
+        typer.Option("--to", "--output", "-o", help="The checkpoint folder to make; by default one in the cache."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Convert a .nemo file into a checkpoint folder and print its path."""
+    """Convert a foreign model into a checkpoint folder and print its path."""
     from speech.hub.models import import_model
 
-    _made(import_model(file, output), as_json)
+    _made(import_model(source, to), as_json)
 
 
 @app.command()

@@ -8,7 +8,7 @@ import typer
 
 if TYPE_CHECKING:
     from speech.asr.recogniser import Recogniser
-    from speech.audio.file import Pcm
+    from speech.audio.file import Channel, Pcm
 
 Model = Annotated[
     str, typer.Option("--model", "-m", help="`asr` (bundled), a checkpoint folder, a .nemo file, or a hub name.")
@@ -35,6 +35,10 @@ Raw = Annotated[
         metavar="HZ[,ENCODING[,CHANNELS]]", help="The input has no header: s16le or f32le samples at this rate."
     ),
 ]
+Which = Annotated[
+    str | None,
+    typer.Option("--channel", metavar="N|mix", help="Of several channels hear the N-th, from 1 on, or their mean."),
+]
 
 
 def load(
@@ -43,11 +47,11 @@ def load(
     """A recogniser as the options say. Raises SpeechError for what the model or the machine does not have."""
     import torch
 
-    import speech
+    from speech.hub.load import load_recogniser
 
     if threads:
         torch.set_num_threads(threads)
-    return speech.load(model, device=device, look_ahead=look_ahead, decoder=decoder)
+    return load_recogniser(model, device, look_ahead, decoder)
 
 
 def pcm(raw: str | None) -> Pcm | None:
@@ -60,3 +64,14 @@ def pcm(raw: str | None) -> Pcm | None:
     if not rate.isdecimal() or not channels.isdecimal() or raw.count(",") > 2:
         raise typer.BadParameter(f"expected such as 16000 or 48000,f32le,2, got {raw!r}", param_hint="--raw")
     return Pcm(int(rate), encoding, int(channels))  # type: ignore[arg-type]
+
+
+def channel(which: str | None) -> Channel:
+    """The channel to hear, from "N" or "mix"."""
+    if which is None:
+        return None
+    if which == "mix":
+        return "mix"
+    if not which.isdecimal():
+        raise typer.BadParameter(f"expected a number from 1 on or mix, got {which!r}", param_hint="--channel")
+    return int(which)

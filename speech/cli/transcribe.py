@@ -13,15 +13,13 @@ import typer
 
 from speech.cli import recogniser as options
 from speech.cli.batch import STANDARD_INPUT, Job, make_folder, plan, write_whole
-from speech.cli.output import AsJson, emit, note
+from speech.cli.output import AsJson, emit, note, progress
 from speech.errors import SpeechError
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
-
     from speech.asr.events import Transcript
     from speech.asr.recogniser import Recogniser
-    from speech.audio.file import Pcm
+    from speech.audio.file import Channel, Pcm
 
 
 class Format(StrEnum):
@@ -53,6 +51,7 @@ def transcribe(
     device: options.Device = None,
     threads: options.Threads = None,
     raw: options.Raw = None,
+    channel: options.Which = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Redo what is there already.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -63,7 +62,7 @@ def transcribe(
         raise typer.BadParameter("several formats need a folder to write to: --output DIR", param_hint="--format")
     if output is None and len(jobs) > 1 and not as_json and chosen != [Format.text]:
         raise typer.BadParameter("several recordings need --output DIR or --json", param_hint="--format")
-    headerless = options.pcm(raw)
+    headerless, which = options.pcm(raw), options.channel(channel)
     batch, todo = Batch(chosen, as_json, heading=len(jobs) > 1), []
     for job in jobs:
         if job.done and not overwrite:
@@ -75,7 +74,7 @@ def transcribe(
             make_folder(output)
         recogniser = options.load(model, look_ahead, decoder, device, threads)
         try:
-            batch.run(todo, recogniser, headerless)
+            batch.run(todo, recogniser, headerless, which)
         except KeyboardInterrupt:
             batch.report()
             note("stopped; what is written stays, and the same command goes on from there")
@@ -98,12 +97,12 @@ class Batch:
     busy: float = 0.0
     failed: list[str] = field(default_factory=list)
 
-    def run(self, jobs: list[Job], recogniser: Recogniser, pcm: Pcm | None) -> None:
+    def run(self, jobs: list[Job], recogniser: Recogniser, pcm: Pcm | None = None, channel: Channel = None) -> None:
         """Transcribe all jobs under a progress bar on standard error, where that is a terminal."""
-        with _progress() as bar:
+        with progress() as bar:
             for number, job in enumerate(jobs, 1):
                 name = f"{number}/{len(jobs)} {job.source.name}"
-                task = bar.add_task(name, total=None if pcm else _seconds(job.source), factor="")
+                task = bar.add_task(name, total=None if pcm else _seconds(job.source, channel), factor="")
                 before, begin = self.busy, time.perf_counter()
 
                 def advance(seconds: float, task: Any = task, before: float = before, begin: float = begin) -> None:
@@ -112,7 +111,7 @@ class Batch:
                     bar.update(task, completed=seconds, factor=f"real-time factor {factor:.3f}")
 
                 try:
-                    transcript = recogniser.transcribe(job.source, pcm=pcm, progress=advance)
+                    transcript = recogniser.transcribe(job.source, pcm=pcm, channel=channel, progress=advance)
                     advance(transcript.duration)
                     self.audio += transcript.duration
                     self.keep(job, transcript)
@@ -165,33 +164,14 @@ class Batch:
         note(", ".join(parts))
 
 
-def _progress() -> Progress:
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-    shown = sys.stderr.isatty()
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.percentage:>3.0f}%"),
-        TextColumn("{task.fields[factor]}"),
-        TimeElapsedColumn(),
-        console=Console(stderr=True),
-        transient=True,
-        disable=not shown,
-        redirect_stdout=shown and sys.stdout.isatty(),  # else what goes to a pipe would be drawn on the terminal
-        redirect_stderr=shown,
-    )
-
-
-def _seconds(source: Path) -> float | None:
+def _seconds(source: Path, channel: Channel) -> float | None:
     """Length of a recording by its header; None where there is no telling."""
     from speech.audio.file import Reader
 
     if source == STANDARD_INPUT or not source.is_file():
         return None
     try:
-        with Reader(source) as reader:
+        with Reader(source, channel=channel) as reader:
             return reader.seconds
     except SpeechError:
         return None

@@ -8,7 +8,7 @@ import re
 import tarfile
 import zlib
 from pathlib import Path, PurePosixPath
-from typing import IO, Self
+from typing import IO, Any, Self
 
 import torch
 from torch import Tensor
@@ -120,13 +120,41 @@ class Archive:
 
 
 def read_tensors(file: IO[bytes], name: str) -> dict[str, Tensor]:
-    """The flat tensor dict of a `torch.save` file. Nothing in the file is executed.
+    """The flat tensor dict of a `torch.save` file; numbers beside the tensors (counters of a training) are left out.
+
+    Nothing in the file is executed.
 
     Raises:
         SpeechError: the pickle asks for anything but tensors, or the file is damaged.
     """
+    tree = _read_tree(file, name)
+    if not isinstance(tree, dict) or not all(
+        isinstance(k, str) and isinstance(v, Tensor | int | float) for k, v in tree.items()
+    ):
+        raise SpeechError(f"expected {name} to map names to tensors, got something else: export the bare state dict")
+    return {key: value for key, value in tree.items() if isinstance(value, Tensor)}
+
+
+def read_groups(file: IO[bytes], name: str) -> dict[str, dict[str, Tensor]]:
+    """Groups of tensors by name, from a `torch.save` file; what else is in a group is left out.
+
+    Nothing in the file is executed.
+
+    Raises:
+        SpeechError: the pickle asks for anything but plain values and tensors, or the file is damaged.
+    """
+    tree = _read_tree(file, name)
+    if not isinstance(tree, dict) or not all(isinstance(k, str) and isinstance(v, dict) for k, v in tree.items()):
+        raise SpeechError(f"expected {name} to map names to groups of tensors, got something else: leave it out")
+    return {
+        key: {str(part): value for part, value in group.items() if isinstance(value, Tensor)}
+        for key, group in tree.items()
+    }
+
+
+def _read_tree(file: IO[bytes], name: str) -> Any:
     try:
-        tree = torch.load(file, map_location="cpu", weights_only=True)
+        return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         wanted = re.search(r"GLOBAL (\S+)", str(error))
         what = f"asks to run {wanted[1]}" if wanted else "holds more than tensors or is damaged"
@@ -135,6 +163,3 @@ def read_tensors(file: IO[bytes], name: str) -> dict[str, Tensor]:
         raise SpeechError(
             f"expected {name} to be a whole torch file, it is damaged or cut short: fetch it again"
         ) from error
-    if not isinstance(tree, dict) or not all(isinstance(v, Tensor) and isinstance(k, str) for k, v in tree.items()):
-        raise SpeechError(f"expected {name} to map names to tensors, got something else: export the bare state dict")
-    return tree

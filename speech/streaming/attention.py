@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import reduce
 from typing import Literal
 
 import torch
@@ -130,7 +131,7 @@ class Attention(Streaming):
         if self.position == "relative":
             table = place.memo(("table", self.dim, self.past, self.future), lambda: self._whole_table(q))
             bias = skew(self._distance_scores(q, self._split(self.pos(table)[None])))
-        return frames.like(self._attend(q, k, v, seen, bias))
+        return frames.like(self._attend(q, [k], [v], seen, bias))
 
     def _whole_table(self, q: Tensor) -> Tensor:
         """The sinusoids of distances t - 1 .. -t, [2 * t, d]; beyond the past and the future those of their edges."""
@@ -169,11 +170,9 @@ class Attention(Streaming):
         q, k, v = self._queries(q, out), self._keys(k, place), self._split(v)
         key = (self.left, self.chunk, self.look_ahead, self.sinks)
         at, seen = place.memo(("keys", *key), lambda: self._chunk_mask(place, out))
-        kept = [(state["k"].index_select(0, slots), state["v"].index_select(0, slots))]
-        if self.sinks:
-            kept.insert(0, (state["sink_k"][slots], state["sink_v"][slots]))
-        keys = torch.cat([*(x[0] for x in kept), k], 2)
-        values = torch.cat([*(x[1] for x in kept), v], 2)
+        names = ("sink_", "") if self.sinks else ("",)
+        keys = [*(chosen(state[f"{name}k"], slots) for name in names), k]
+        values = [*(chosen(state[f"{name}v"], slots) for name in names), v]
         bias = None
         if self.position == "relative":
             index = place.memo(("distance", *key), lambda: self._column(out.index[:, :, None] - at[:, None, :]))
@@ -222,20 +221,24 @@ class Attention(Streaming):
         k = self.norm_k(k) if self.qk_norm else k
         return self.rotary(k, place.index) if self.rotary else k
 
-    def _attend(self, q: Tensor, k: Tensor, v: Tensor, seen: Tensor, bias: Tensor | None) -> Tensor:
-        """q: [b, h, t, e]; k, v: [b, h', n, e]; seen: [b, t, n]; bias: [b, h, t, n] -> [b, t, d]."""
+    def _attend(self, q: Tensor, keys: list[Tensor], values: list[Tensor], seen: Tensor, bias: Tensor | None) -> Tensor:
+        """q: [b, h, t, e]; keys, values: parts [b, h', n_i, e]; seen: [b, t, n]; bias: [b, h, t, n] -> [b, t, d].
+
+        The parts meet as scores, not as keys: for a few queries those are far fewer numbers to copy.
+        """
         heads, t = q.shape[1:3]
         if bias is not None:
             q = q + self.u[:, None].to(q.dtype)
         if self.kv_heads != heads:  # heads of one group stand one below the other and meet their keys together
             q = q.reshape(len(q), self.kv_heads, -1, self.head_dim)
-        score = (q @ k.transpose(2, 3)).reshape(len(q), heads, t, -1)
+        score = torch.cat([q @ k.transpose(2, 3) for k in keys], -1).reshape(len(q), heads, t, -1)
         score = score if bias is None else score + bias
         score = (score * self.head_dim**-0.5).masked_fill(~seen[:, None], HIDDEN)
-        weight = self.dropout(score.softmax(-1).to(v.dtype))
+        weight = self.dropout(score.softmax(-1).to(values[0].dtype))
         if self.kv_heads != heads:
             weight = weight.reshape(len(q), self.kv_heads, -1, weight.shape[-1])
-        y = (weight @ v).reshape(len(q), heads, t, self.head_dim)
+        shares = weight.split([v.shape[2] for v in values], -1)
+        y = reduce(torch.add, map(torch.matmul, shares, values)).reshape(len(q), heads, t, self.head_dim)
         return self.out(y.transpose(1, 2).flatten(2))
 
     def _visible(self, i: Tensor, j: Tensor) -> Tensor:
@@ -267,6 +270,11 @@ class Attention(Streaming):
 
     def _split(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (-1, self.head_dim)).transpose(1, 2)  # [b, t, h * e] -> [b, h, t, e]
+
+
+def chosen(cells: Tensor, slots: Tensor) -> Tensor:
+    """The rows of a state tensor [slots, ...] that step; a stream that has it to itself gets it as it is, no copy."""
+    return cells if cells.shape[0] == len(slots) == 1 else cells.index_select(0, slots)
 
 
 def sinusoid(high: int, low: int, dim: int, device: Device = None) -> Tensor:

@@ -70,10 +70,22 @@ def test_formats(tmp_path: Path, suffix: str, options: dict, tolerance: float) -
     np.testing.assert_allclose(audio.samples[2000:14000], TONE[2000:14000], atol=tolerance)
 
 
-def test_channels_are_averaged(tmp_path: Path) -> None:
+def test_two_channels_are_averaged_and_of_more_one_is_chosen(tmp_path: Path) -> None:
     x = np.random.default_rng(0).uniform(-1, 1, (500, 8)).astype(np.float32)
-    soundfile.write(tmp_path / "eight.wav", x, RATE, subtype="FLOAT")
-    np.testing.assert_allclose(read(tmp_path / "eight.wav").samples, x.mean(1), atol=1e-6)
+    for channels in (2, 8):
+        soundfile.write(tmp_path / f"{channels}.wav", x[:, :channels], RATE, subtype="FLOAT")
+    np.testing.assert_allclose(read(tmp_path / "2.wav").samples, x[:, :2].mean(1), atol=1e-6)
+    np.testing.assert_allclose(read(tmp_path / "8.wav", channel="mix").samples, x.mean(1), atol=1e-6)
+    np.testing.assert_array_equal(read(tmp_path / "8.wav", channel=8).samples, x[:, 7])
+    np.testing.assert_array_equal(read(tmp_path / "2.wav", channel=1).samples, x[:, 0])
+    for path, channel, message in (
+        ("8.wav", None, r"got 8 in '.*8\.wav': choose one with --channel 1 to 8, or their mean with --channel mix"),
+        ("8.wav", 9, "expected a channel of 1 to 8 or mix, got 9"),
+        ("2.wav", 0, "expected a channel of 1 to 2 or mix, got 0"),
+        ("2.wav", "left", "got 'left'"),
+    ):
+        with pytest.raises(SpeechError, match=message):
+            read(tmp_path / path, channel=channel)  # type: ignore[arg-type]
 
 
 def test_any_rate_and_any_block_size_give_the_same_samples(tmp_path: Path) -> None:
@@ -85,12 +97,23 @@ def test_any_rate_and_any_block_size_give_the_same_samples(tmp_path: Path) -> No
         np.testing.assert_array_equal(np.concatenate(list(blocks(tmp_path / "x.wav", RATE, seconds))), expected)
 
 
-def test_one_sample_and_silence_are_sound(tmp_path: Path) -> None:
+def test_one_sample_and_silence_are_sound_but_nothing_to_hear(tmp_path: Path) -> None:
     write_wav(tmp_path / "one.wav", np.array([0.5]), RATE)
     assert read(tmp_path / "one.wav").samples == pytest.approx([0.5], abs=1e-4)
     assert len(read(tmp_path / "one.wav", 8000).samples) <= 1
-    write_wav(tmp_path / "silent.wav", np.zeros(100), RATE)
+    with pytest.raises(SpeechError, match=r"at least 25 ms of sound, got 0\.062 ms in '.*one\.wav'"):
+        list(blocks(tmp_path / "one.wav", RATE))
+    write_wav(tmp_path / "short.wav", TONE[:399], RATE)
+    with pytest.raises(SpeechError, match="got 25 ms"):
+        list(blocks(tmp_path / "short.wav", RATE))
+    write_wav(tmp_path / "silent.wav", np.zeros(RATE), RATE)
     assert not read(tmp_path / "silent.wav").samples.any()
+    with pytest.raises(SpeechError, match=r"'.*silent\.wav', in which every sample is zero"):
+        list(blocks(tmp_path / "silent.wav", RATE, 0.1))
+    soft = np.zeros(RATE)
+    soft[-1] = 1 / 32768
+    write_wav(tmp_path / "soft.wav", soft, RATE)
+    assert sum(map(len, blocks(tmp_path / "soft.wav", RATE, 0.1))) == RATE
 
 
 def test_length_is_known_before_reading(tmp_path: Path) -> None:
@@ -103,7 +126,7 @@ def test_length_is_known_before_reading(tmp_path: Path) -> None:
 def test_long_files_take_constant_memory(tmp_path: Path) -> None:
     with soundfile.SoundFile(tmp_path / "long.flac", "w", 48000, 2) as file:
         for _ in range(10):
-            file.write(np.zeros((48000 * 30, 2), np.float32))
+            file.write(np.full((48000 * 30, 2), 0.1, np.float32))
     list(blocks(tmp_path / "long.flac", RATE))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     assert sum(map(len, blocks(tmp_path / "long.flac", RATE))) == 300 * RATE
@@ -217,6 +240,26 @@ def test_other_headers_tell_of_a_cut_too(tmp_path: Path, kind: str) -> None:
     whole = (tmp_path / "whole").read_bytes()
     with pytest.raises(SpeechError, match="cut short"):
         read(save(tmp_path / "x", whole[: len(whole) // 2]))
+
+
+def test_an_mp3_that_was_cut_short_says_so_after_what_is_there(tmp_path: Path) -> None:
+    sound = np.tile(TONE, 4) + np.random.default_rng(0).normal(0, 0.1, 4 * RATE).astype(np.float32)
+    soundfile.write(tmp_path / "whole.mp3", sound, RATE)
+    assert read(tmp_path / "whole.mp3").seconds == pytest.approx(4, abs=0.1)
+    whole = (tmp_path / "whole.mp3").read_bytes()
+    path, got = save(tmp_path / "x.mp3", whole[: len(whole) // 2]), []
+    with pytest.raises(SpeechError, match=r"expected 4\.\d\d s .* ends after 1\.\d\d s: it was cut short"):
+        got.extend(blocks(path, RATE, 0.1))
+    assert len(np.concatenate(got)) > 1.5 * RATE
+
+
+def test_of_an_mp3_without_a_header_no_length_is_expected(tmp_path: Path) -> None:
+    loud, quiet = np.random.default_rng(0).normal(0, 0.1, 2 * RATE).astype(np.float32), np.zeros(RATE, np.float32)
+    soundfile.write(tmp_path / "whole.mp3", np.concatenate([loud, quiet, loud]), RATE)
+    whole = (tmp_path / "whole.mp3").read_bytes()
+    bare = whole[whole.index(b"\xff\xf3\x18") :]  # from a frame of 8 kbit/s on
+    with Reader(save(tmp_path / "bare.mp3", bare)) as reader:
+        assert reader.seconds and reader.seconds > sum(map(len, reader.blocks())) / RATE + 1  # by libsndfile's guess
 
 
 def test_a_flac_that_was_cut_short_says_where(tmp_path: Path) -> None:

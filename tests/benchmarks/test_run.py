@@ -49,7 +49,7 @@ def test_without_a_name_all_are_listed(capsys: pytest.CaptureFixture[str]) -> No
 
 
 def test_an_unknown_name_is_refused() -> None:
-    with pytest.raises(SpeechError, match="asr-step, transcribe, cli-help, got 'asr'"):
+    with pytest.raises(SpeechError, match=r"asr-step, transcribe, .*cli-help, got 'asr'"):
         main(["asr"])
 
 

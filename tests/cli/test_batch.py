@@ -33,10 +33,18 @@ def test_a_named_file_is_taken_as_it_is_and_once(tmp_path: Path) -> None:
     assert jobs == [Job(tmp_path / "call.raw"), Job(STANDARD_INPUT)]
 
 
+def test_namesakes_have_outputs_of_their_own(tmp_path: Path) -> None:
+    touch(*(tmp_path / name for name in ("a.wav", "a.mp3", "b.wav", "deep/a.wav")))
+    jobs = plan([tmp_path], tmp_path / "out", {"text": ".txt"})
+    written = {str(job.outputs["text"].relative_to(tmp_path / "out")) for job in jobs}
+    assert written == {"a.wav.txt", "a.mp3.txt", "b.txt", "deep/a.txt"}
+    assert plan([tmp_path, tmp_path / "a.wav"], tmp_path / "out", {"text": ".txt"}) == jobs
+
+
 def test_shared_outputs_and_empty_folders_are_refused(tmp_path: Path) -> None:
-    touch(tmp_path / "a.wav", tmp_path / "a.mp3")
+    touch(tmp_path / "one" / "a.wav", tmp_path / "two" / "a.wav")
     with pytest.raises(SpeechError, match=r"names of their own"):
-        plan([tmp_path], tmp_path / "out", SUFFIXES)
+        plan([tmp_path / "one", tmp_path / "two"], tmp_path / "out", SUFFIXES)
     (tmp_path / "empty").mkdir()
     with pytest.raises(SpeechError, match="found none"):
         plan([tmp_path / "empty"], None, SUFFIXES)

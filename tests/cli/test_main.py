@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -11,6 +15,7 @@ from typer.testing import CliRunner, Result
 
 from speech.cli.main import Verbs, app
 from speech.errors import SpeechError
+from tests.cli.conftest import COMMAND, ENVIRONMENT
 
 
 def invoke(*args: object, within: typer.Typer = app) -> Result:
@@ -113,3 +118,28 @@ def test_doctor_and_devices(tiny: Path) -> None:
     assert "MISSING model" in broken.stdout
     assert '"name": "cpu"' in invoke("devices", "--json").stdout
     assert "cpu" in invoke("devices").stdout
+
+
+def test_ctrl_c_is_quiet_from_the_start(tmp_path: Path) -> None:
+    """It comes while the command line itself is being imported."""
+    interrupt = "import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(9)\n"
+    (tmp_path / "typer.py").write_text(interrupt)
+    path = os.pathsep.join([str(tmp_path), ENVIRONMENT["PYTHONPATH"]])
+    done = subprocess.run([*COMMAND, "--help"], env=ENVIRONMENT | {"PYTHONPATH": path}, capture_output=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")
+
+
+def test_ctrl_c_is_quiet_within_a_verb() -> None:
+    other = typer.Typer(cls=Verbs)
+
+    @other.callback()
+    def top() -> None:
+        pass
+
+    @other.command()
+    def wait() -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(9)
+
+    done = invoke("wait", within=other)
+    assert (done.exit_code, done.output) == (130, "")

@@ -25,12 +25,14 @@ def make_good(folder: Path) -> list[Path]:
     """Recordings that are odd but fine."""
     folder.mkdir()
     (folder / "deep").mkdir()
+    half = noise(1.0)
+    half[8000:] = 0
     sounds = {
         "plain.wav": (noise(1.5), 16000),
         "deep/narrow.flac": (noise(1.0, 1, 8000), 8000),
-        "eight.wav": (np.stack([noise(0.5, k) for k in range(8)], 1), 16000),
-        "one.wav": (silence(0.01)[:1], 16000),
-        "silent.ogg": (silence(0.6, 2, 48000), 48000),
+        "two.ogg": (np.stack([noise(0.6, k, 48000) for k in range(2)], 1), 48000),
+        "short.wav": (noise(0.03), 16000),
+        "half.wav": (half, 16000),
     }
     for name, (samples, rate) in sounds.items():
         soundfile.write(folder / name, samples, rate)
@@ -54,7 +56,15 @@ def make_bad(folder: Path) -> list[Path]:
     }
     for name, data in files.items():
         (folder / name).write_bytes(data)
-    return [folder / name for name in files]
+    sounds = {
+        "nothing.wav": np.full(16000, np.nan, np.float32),
+        "silent.wav": silence(0.6, 2),
+        "one.wav": noise(0.1)[:1],
+        "eight.wav": np.stack([noise(0.5, k) for k in range(8)], 1),
+    }
+    for name, samples in sounds.items():
+        soundfile.write(folder / name, samples, 16000, subtype="FLOAT")
+    return [folder / name for name in (*files, *sounds)]
 
 
 def test_a_batch_goes_on_past_bad_recordings_and_resumes(
@@ -71,7 +81,7 @@ def test_a_batch_goes_on_past_bad_recordings_and_resumes(
         lines = [line for line in first.stderr.splitlines() if path.name in line]
         assert len(lines) == 1, first.stderr
         assert lines[0].startswith("speech: expected ")
-    assert "5 transcribed, 7 failed" in first.stderr.splitlines()[-1]
+    assert "5 transcribed, 11 failed" in first.stderr.splitlines()[-1]
 
     for path in good:
         base = out / path.relative_to(tmp_path / "good")
@@ -94,6 +104,37 @@ def test_a_batch_goes_on_past_bad_recordings_and_resumes(
     assert "1 transcribed, 4 done before" in second.stderr
     assert before.keys() == {*out.rglob("*.*")}
     assert all(path.stat().st_mtime_ns == then for path, then in before.items() if path.stem != "narrow")
+
+
+def test_one_of_many_channels_is_heard(cli: Run, tiny: Path, recogniser: speech.Recogniser, tmp_path: Path) -> None:
+    sounds = np.stack([noise(1.5, k) for k in range(8)], 1)
+    soundfile.write(tmp_path / "eight.wav", sounds, 16000, subtype="FLOAT")
+    for channel, heard in ((3, sounds[:, 2]), ("mix", sounds.mean(1))):
+        done = cli("transcribe", "eight.wav", "--channel", channel, "--model", tiny)
+        assert done.stdout.split() == recogniser.transcribe(heard, 16000).text.split()
+    live = cli("listen", "--input", "eight.wav", "--fast", "--channel", 3, "--model", tiny)
+    assert live.stdout.split() == recogniser.transcribe(sounds[:, 2], 16000).text.split()
+    for wrong, code, sentence in ((9, 1, "expected a channel of 1 to 8 or mix, got 9"), ("left", 2, "mix, got 'left'")):
+        done = cli("transcribe", "eight.wav", "--channel", wrong, "--model", tiny)
+        assert (done.returncode, done.stdout) == (code, "") and sentence in " ".join(done.stderr.split())
+
+
+@pytest.mark.parametrize("name", ["silent.wav", "one.wav", "eight.wav", "nothing.wav"])
+def test_listen_tells_what_cannot_be_heard(cli: Run, tiny: Path, tmp_path: Path, name: str) -> None:
+    make_bad(tmp_path / "bad")
+    done = cli("listen", "--input", tmp_path / "bad" / name, "--fast", "--model", tiny)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert [line for line in done.stderr.splitlines() if line.startswith("speech: expected ")], done.stderr
+
+
+def test_namesakes_are_written_apart_and_resumed(tiny: Path, recording: Path, tmp_path: Path) -> None:
+    samples, rate = soundfile.read(recording)
+    for name in ("a.wav", "a.flac", "b.wav"):
+        soundfile.write(tmp_path / name, samples, rate)
+    command = ["transcribe", str(tmp_path), "--model", str(tiny), "--output", str(tmp_path / "out")]
+    assert CliRunner().invoke(app, command).exit_code == 0
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"a.wav.txt", "a.flac.txt", "b.txt"}
+    assert "0 transcribed, 3 done before" in CliRunner().invoke(app, command).stderr
 
 
 def test_json_lines_tell_of_good_and_bad(tiny: Path, recording: Path, recogniser: speech.Recogniser) -> None:
