@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
+import numpy as np
+import torch
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
@@ -17,6 +19,7 @@ from speech.asr.heads import CTCHead
 from speech.asr.model import Cast
 from speech.audio.mel import NEMO, LogMel, MelConfig
 from speech.content.fsq import FSQ
+from speech.content.reference import RATE, recording
 from speech.errors import SpeechError
 from speech.kernels.linear import Linear
 from speech.streaming.attention import Attention
@@ -166,6 +169,16 @@ class ContentEncoder(nn.Module):
     def forward(self, frames: Frames, content: Content = "embedding") -> Frames:
         """Whole signals: samples [b, n], 16 kHz -> content [b, t, ...]."""
         return self.pipeline(content)(frames)
+
+    @torch.inference_mode()
+    def encode(self, samples: Tensor | np.ndarray, sample_rate: float = RATE) -> Tensor:
+        """The codes of one recording of any length. samples: mono [n] in [-1, 1] -> [t], int64, 25 a second.
+
+        Raises:
+            SpeechError: the model has no bottleneck, or the samples are not mono, not finite or less than one code.
+        """
+        x = recording(samples, sample_rate, shortest=0.04)
+        return self(Frames.whole(x[None].to(next(self.parameters()).device)), "codes").data[0].long()
 
 
 def _layer(c: ContentConfig) -> ConformerLayer:

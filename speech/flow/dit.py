@@ -28,7 +28,8 @@ class DiTConfig:
 
     position_conv: frames that each of two causal convolutions with 16 groups sees in front of the layers, 0 for none.
     rotary_heads: how many heads, the first, have rotary positions; None: all. qk_norm: queries and keys are normed.
-    interval: it is called with intervals of time, for mean flows. rate: frames a token, in which contexts are given.
+    interval: it is called with intervals of time, for mean flows. time_scale: of times in their sines, less for mean
+    flows. rate: frames a token, in which contexts are given.
     """
 
     mel: int = 80
@@ -43,6 +44,7 @@ class DiTConfig:
     qk_norm: bool = False
     dropout: float = 0.0
     interval: bool = False
+    time_scale: float = 1000.0
     rate: int = 2
 
 
@@ -108,7 +110,7 @@ class DiT(Estimator):
             layers=Sequential(**{f"{i}": DiTLayer(config, context) for i in range(config.layers)}),
             out=Linear(dim, config.mel),
         )
-        self.time = TimeEmbedding(SINES, dim, interval=config.interval)
+        self.time = TimeEmbedding(SINES, dim, interval=config.interval, scale=config.time_scale)
         self.modulations = nn.ModuleList(Linear(dim, 6 * dim) for _ in range(config.layers))
         self.out_modulation = Linear(dim, 2 * dim)
 

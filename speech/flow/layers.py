@@ -142,12 +142,13 @@ class TimeEmbedding(nn.Module):
     """Times in [0, 1] as vectors: sines and cosines, linear, SiLU, linear. t, r: [n] -> [n, dim].
 
     interval: for a network that averages over an interval [r, t] (Geng et al. 2025, arXiv 2505.13447); both ends are
-    embedded and summed, and r is t by default.
+    embedded and summed, and r is t by default. scale: of times in the sines; a mean flow, which is differentiated in
+    time, learns badly at the usual 1000 (Lu and Song 2024, arXiv 2410.11081).
     """
 
-    def __init__(self, sines: int, dim: int, *, interval: bool = False) -> None:
+    def __init__(self, sines: int, dim: int, *, interval: bool = False, scale: float = 1000.0) -> None:
         super().__init__()
-        self.sines, self.interval = sines, interval
+        self.sines, self.interval, self.scale = sines, interval, scale
         self.t = nn.Sequential(Linear(sines, dim), nn.SiLU(), Linear(dim, dim))
         if interval:
             self.r = nn.Sequential(Linear(sines, dim), nn.SiLU(), Linear(dim, dim))
@@ -159,12 +160,12 @@ class TimeEmbedding(nn.Module):
         return y + self.r(self._sines(t if r is None else r)) if self.interval else y
 
     def _sines(self, time: Tensor) -> Tensor:
-        return sinusoid(time, self.sines).to(next(self.parameters()).dtype)
+        return sinusoid(time, self.sines, self.scale).to(next(self.parameters()).dtype)
 
 
-def sinusoid(time: Tensor, dim: int) -> Tensor:
-    """Sines, then cosines, of 1000 * time at rates from 1 to 1e-4. time: [n] -> [n, dim] (Vaswani et al. 2017)."""
+def sinusoid(time: Tensor, dim: int, scale: float = 1000.0) -> Tensor:
+    """Sines, then cosines, of scale * time at rates from 1 to 1e-4. time: [n] -> [n, dim] (Vaswani et al. 2017)."""
     half = dim // 2
     rate = torch.exp(torch.arange(half, device=time.device, dtype=torch.float32) * (-math.log(1e4) / (half - 1)))
-    angle = 1000 * time[:, None] * rate
+    angle = scale * time[:, None] * rate
     return torch.cat([angle.sin(), angle.cos()], -1)

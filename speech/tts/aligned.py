@@ -89,6 +89,11 @@ class AlignedScript(Script):
         """The speech codes: fills repeat by design."""
         return self._codes
 
+    @property
+    def apart(self) -> int:
+        """Fill: how long a symbol lasts should not depend on how many codes compete."""
+        return self.vocabulary.fill
+
     def _row(self, id: int) -> Row:
         return self.layout.row(id, self._symbols, self._at, self.prompt.voice)
 

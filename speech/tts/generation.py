@@ -78,5 +78,5 @@ def advance(streams: Sequence[Generation]) -> list[int | None]:
         for (i, _), stream, row in zip(group, now, scores, strict=True):
             stream.position += count
             script = stream.script
-            out[i] = script.take(stream.sampler(script.admit(row), script.history))
+            out[i] = script.take(stream.sampler(script.admit(row), script.history, script.apart))
     return out

@@ -198,6 +198,11 @@ class Script(ABC):
         rows, self._pending = self._pending, []
         return rows
 
+    @property
+    def apart(self) -> int | None:
+        """The id that is decided on before the others, if there is one: not what is said, but whether."""
+        return None
+
     @abstractmethod
     def admit(self, scores: Tensor) -> Tensor:
         """Scores [outputs] with those of ids that may not come at -inf."""

@@ -15,6 +15,7 @@ from speech.content.s3 import S3Config, S3Tokenizer
 from speech.errors import SpeechError
 from speech.flow.model import Flow, FlowConfig
 from speech.tts.lm import TextSpeechConfig, TextSpeechLM
+from speech.tts.sampling import SamplingConfig
 from speech.vocoder.hift import HiFT, HiFTConfig
 from speech.vocoder.vocos import Vocos, VocosConfig
 
@@ -24,15 +25,16 @@ class SynthesiserConfig:
     """A synthesiser's parts. Defaults: CosyVoice 2.
 
     text: what the language model reads, byte pairs of the text (a `tokenizer.json` lies beside the weights) or
-    phonemes. instruction: text that stands before all others and is not spoken. mel: of prompts. tokenizer, speaker:
-    what makes codes and speaker vectors of a reference recording; None where the part is not there, or lies beside the
-    weights as an ONNX file. Raises SpeechError for parts that do not fit one another.
+    phonemes. sampling: how codes are chosen. instruction: text that stands before all others and is not spoken. mel: of
+    prompts. tokenizer, speaker: what makes codes and speaker vectors of a reference recording; None where the part is
+    not there, or lies beside the weights as an ONNX file. Raises SpeechError for parts that do not fit one another.
     """
 
     lm: TextSpeechConfig = field(default_factory=TextSpeechConfig)
     flow: FlowConfig = field(default_factory=FlowConfig)
     vocoder: HiFTConfig | VocosConfig = field(default_factory=HiFTConfig)
     text: Literal["pairs", "phonemes"] = "pairs"
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
     instruction: str = ""
     mel: MelConfig = COSYVOICE2_MEL
     tokenizer: S3Config | ContentConfig | None = None

@@ -52,8 +52,9 @@ class Sampler:
         self.config = config
         self.draws = uniform() if draws is None else draws
 
-    def __call__(self, scores: Tensor, history: Sequence[int] = ()) -> int:
-        """scores: [n] logits or log-probabilities, -inf for an id that may not come; history: the ids so far.
+    def __call__(self, scores: Tensor, history: Sequence[int] = (), apart: int | None = None) -> int:
+        """scores: [n] logits or log-probabilities, -inf for an id that may not come; history: the ids so far. apart: an
+        id that is decided on before all others, with its own probability, which their nucleus would raise.
 
         Raises SpeechError if no id may come, or a score is not a number.
         """
@@ -61,6 +62,12 @@ class Sampler:
         best = scores.max()
         if not best.isfinite():
             raise SpeechError(f"expected a finite score for some id, got {best.item()} at best: the model is broken")
+        if apart is not None and scores[apart].isfinite():
+            likely = float((scores[apart] - scores.logsumexp(0)).exp())
+            others = scores.index_fill(0, torch.tensor([apart]), -torch.inf)
+            if likely > (0.5 if c.temperature == 0 else next(self.draws)) or not others.max().isfinite():
+                return apart
+            scores, best = others, others.max()
         if c.temperature == 0:
             return int(scores.argmax())
         scores = (scores - best) / c.temperature

@@ -73,7 +73,7 @@ class Synthesiser:
         self._tokenizer, self._speaker = tokenizer, speaker
         self._voices = {name: fitting(name, voice, model.config) for name, voice in voices.items()}
         acoustics = Acoustics(model.flow, model.vocoder, context, sampling)
-        self._setup = Setup(model.lm, acoustics, reader, codes or SamplingConfig(), self.sample_rate)
+        self._setup = Setup(model.lm, acoustics, reader, codes or model.config.sampling, self.sample_rate)
 
     @property
     def sample_rate(self) -> int:

@@ -63,9 +63,10 @@ def fitting(name: str, voice: Voice, config: SynthesiserConfig) -> Voice:
 
 
 def pack_voices(voices: Mapping[str, Voice]) -> bytes:
-    """Voices by name as the content of a `voices.safetensors`."""
+    """Voices by name, in their order, as the content of a `voices.safetensors`."""
     tensors = {}
-    for name, voice in voices.items():
+    for order, (name, voice) in enumerate(voices.items()):
+        tensors[f"{name}.order"] = torch.tensor(order)
         for part in PARTS:
             value = getattr(voice, part)
             tensors[f"{name}.{part}"] = (torch.tensor(value) if part == "index" else value).cpu().contiguous()
@@ -73,13 +74,14 @@ def pack_voices(voices: Mapping[str, Voice]) -> bytes:
 
 
 def read_voices(path: Path) -> dict[str, Voice]:
-    """The voices of a `voices.safetensors`, by name. Raises SpeechError for a file that is damaged or incomplete."""
+    """The voices of a `voices.safetensors`, by name, in their order. Raises SpeechError for a damaged file."""
     try:
         tensors = load(path.read_bytes())
     except (OSError, SafetensorError) as error:
         raise SpeechError(f"expected {path} to be whole, it is damaged or cut short: fetch it again") from error
     voices = {}
-    for name in sorted({key.rpartition(".")[0] for key in tensors}):
+    names = {key.rpartition(".")[0] for key in tensors}
+    for name in sorted(names, key=lambda name: (int(tensors.get(f"{name}.order", 0)), name)):
         if any(f"{name}.{part}" not in tensors for part in PARTS):
             raise SpeechError(
                 f"expected {', '.join(PARTS)} of the voice {name!r} in {path}, some are missing: add it anew"

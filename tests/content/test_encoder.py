@@ -98,3 +98,14 @@ def test_what_an_encoder_does_not_have() -> None:
 def test_sizes_that_cannot_be_run(sizes: dict[str, object]) -> None:
     with pytest.raises(SpeechError, match="expected"):
         replace(CONTENT, **sizes)  # type: ignore[arg-type]
+
+
+def test_a_recording_is_encoded_at_any_rate() -> None:
+    torch.manual_seed(0)
+    encoder = ContentEncoder(ContentConfig(dim=16, layers=1, heads=2, levels=(3, 3, 3), head_layers=0)).eval()
+    samples = 0.1 * torch.randn(16000)
+    codes = encoder.encode(samples)
+    assert codes.dtype == torch.int64 and len(codes) == 25 and int(codes.max()) < 27
+    assert len(encoder.encode(0.1 * torch.randn(24000), 24000)) == 25
+    with pytest.raises(SpeechError, match=r"at least 0\.04 s"):
+        encoder.encode(samples[:100])

@@ -107,3 +107,15 @@ def test_draws_repeat_with_their_seed_and_differ_without() -> None:
 def test_settings_that_make_no_sense(wrong: dict) -> None:
     with pytest.raises(SpeechError, match="correct them"):
         SamplingConfig(**wrong)
+
+
+def test_an_id_apart_keeps_its_own_probability() -> None:
+    """A tenth of all for id 0, which a nucleus of half of the rest would double."""
+    scores = torch.log(torch.tensor([0.1, *[0.9 / 60] * 60]))
+    sampler = Sampler(SamplingConfig(top_p=0.5, top_k=None, window=0), uniform(torch.Generator().manual_seed(0)))
+    drawn = [sampler(scores, apart=0) for _ in range(2000)]
+    assert 0.08 < drawn.count(0) / len(drawn) < 0.12
+    assert [sampler(scores) for _ in range(2000)].count(0) > 300
+    assert Sampler(SamplingConfig(temperature=0))(scores, apart=0) != 0
+    only = torch.tensor([0.0, -torch.inf])
+    assert sampler(only, apart=0) == 0 and sampler(only.flip(0), apart=0) == 1

@@ -15,7 +15,7 @@ from speech.tts.voice import PARTS, Voice, pack_voices, read_voices
 def _voices() -> dict[str, Voice]:
     torch.manual_seed(0)
     prompted = Voice.prompted(torch.randn(6), torch.arange(9), torch.randn(15, 4), torch.tensor([3, 1]))
-    return {"mary": Voice.plain(torch.randn(6), 4, index=2), "st. john": prompted}
+    return {"st. john": prompted, "mary": Voice.plain(torch.randn(6), 4, index=2)}
 
 
 def test_a_prompt_is_cut_to_whole_codes() -> None:
@@ -27,7 +27,7 @@ def test_voices_come_back_as_they_were(tmp_path: Path) -> None:
     voices, path = _voices(), tmp_path / "voices.safetensors"
     path.write_bytes(pack_voices(voices))
     back = read_voices(path)
-    assert list(back) == ["mary", "st. john"]
+    assert list(back) == ["st. john", "mary"]
     for name, voice in voices.items():
         for part in PARTS[:-1]:
             assert torch.equal(getattr(back[name], part), getattr(voice, part))
