@@ -102,4 +102,5 @@ def fit(trainer: Trainer, module: Resumable, data: LightningDataModule, checkpoi
         # the position of the data is the recipe's own, which Lightning cannot know
         warnings.filterwarnings("ignore", message=".*(mid-epoch|does not have many workers|eagerly read CutSet).*")
         warnings.filterwarnings("ignore", category=FutureWarning)
+        warnings.filterwarnings("ignore", message=".*Mismatch dtype between input and weight.*")  # norms in autocast
         trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)

@@ -1,0 +1,73 @@
+"""The trained parts as one model with its voices."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from torch import nn
+
+from recipes.tts_small.content import fresh_encoder
+from recipes.tts_small.lm import fresh_lm, reading_voices
+from recipes.tts_small.lm_training import voice_rows
+from recipes.tts_small.parts import trained
+from recipes.tts_small.settings import Settings
+from recipes.tts_small.speaker import load_vectors
+from speech.content.campplus import CAMPPlus
+from speech.flow.model import Flow
+from speech.kernels.linear import pack
+from speech.tts.model import SynthesiserConfig, SynthesiserModel
+from speech.tts.reader import PhonemeReader
+from speech.tts.synthesiser import Synthesiser
+from speech.tts.text.phonemes import phonemiser
+from speech.tts.voice import Voice
+from speech.vocoder.hift import HiFT
+
+PARTS = ("content", "speaker", "lm", "flow", "vocoder")
+
+
+def assemble(settings: Settings) -> tuple[SynthesiserModel, dict[str, dict[str, Any]]]:
+    """The averaged weights of all newest checkpoints as one model in evaluation mode; and by part, how long it trained.
+
+    The head of the content encoder has done its work and is left behind. Raises SpeechError for a part without one.
+    """
+    fresh: dict[str, nn.Module] = {
+        "content": fresh_encoder(settings),
+        "speaker": CAMPPlus(settings.speaker),
+        "lm": fresh_lm(settings),
+        "flow": Flow(settings.flow),
+        "vocoder": HiFT(settings.vocoder),
+    }
+    parts, positions = {}, {}
+    for name in PARTS:
+        parts[name], positions[name] = trained(settings, name, fresh[name])
+    config = SynthesiserConfig(
+        parts["lm"].config,
+        settings.flow,
+        settings.vocoder,
+        text="phonemes",
+        sampling=settings.sampling,
+        mel=settings.mel,
+        tokenizer=replace(settings.content, vocabulary=0),
+        speaker=settings.speaker,
+    )
+    model = SynthesiserModel(config)
+    for name in PARTS:
+        state = parts[name].state_dict()
+        own = model.get_submodule("tokenizer" if name == "content" else name)
+        own.load_state_dict({key: x for key, x in state.items() if name != "content" or not key.startswith("head.")})
+    return model.eval(), positions
+
+
+def preset_voices(settings: Settings) -> dict[str, Voice]:
+    """The reading voices by the names of their speakers, in the order in which their corpora are configured."""
+    vectors, rows = load_vectors(settings), voice_rows(reading_voices(settings))
+    return {name: Voice.plain(vectors[name], settings.mel.features, row) for name, row in rows.items()}
+
+
+def synthesiser(settings: Settings) -> Synthesiser:
+    """The trained parts, ready to speak as after `speech.load`."""
+    model, _ = assemble(settings)
+    pack(model)
+    reader = PhonemeReader(phonemiser(), model.config.lm.vocabulary)
+    return Synthesiser(model, reader, preset_voices(settings))
