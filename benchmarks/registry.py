@@ -41,13 +41,18 @@ BENCHMARKS = {
     for benchmark in (
         Benchmark(
             "asr-step",
-            "One chunk through the 114 M recogniser, beside NeMo and ONNX Runtime on the same weights.",
+            "One chunk through the 114 M recogniser, beside NeMo and sherpa-onnx on the same weights.",
             "benchmarks.asr_step.compare",
         ),
         Benchmark(
             "transcribe",
             "A recogniser on a recording: real-time factor, delay of the first partial, memory, word errors.",
             "benchmarks.transcribe",
+        ),
+        Benchmark(
+            "tts",
+            "A synthesiser: its stages, a second of speech early and late, its first sound, memory.",
+            "benchmarks.tts.stages",
         ),
         Benchmark("cli-help", "How long `speech --help` takes.", "benchmarks.cli_help"),
     )

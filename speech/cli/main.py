@@ -11,18 +11,23 @@ import typer
 from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
-from speech.cli import listen, machine, models, project, transcribe
+from speech.cli import listen, machine, models, project, say, synthesize, transcribe
 from speech.errors import SpeechError
 
 
 class Verbs(TyperGroup):
-    """The group of all verbs. An error becomes one line on standard error and exit code 1, `--debug` shows where."""
+    """The group of all verbs. An error becomes one line on standard error and exit code 1, `--debug` shows where.
+
+    Ctrl-C, where a verb makes nothing of it, ends quietly with exit code 130.
+    """
 
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
         except (typer.Exit, typer.Abort, TyperException, BrokenPipeError):
             raise
+        except KeyboardInterrupt:
+            raise typer.Exit(130) from None
         except Exception as error:
             if ctx.params.get("debug"):
                 raise
@@ -42,6 +47,8 @@ app = typer.Typer(
 )
 app.command()(transcribe.transcribe)
 app.command()(listen.listen)
+app.command()(say.say)
+app.command()(synthesize.synthesize)
 app.add_typer(models.app, name="models")
 app.command()(machine.devices)
 app.command()(machine.doctor)
@@ -73,7 +80,3 @@ def main(argv: Sequence[str] | None = None) -> None:
         if isinstance(stream, TextIOWrapper):  # a file's name need not be text: print it escaped, and go on
             stream.reconfigure(errors="backslashreplace")
     app(args=argv, prog_name="speech")
-
-
-if __name__ == "__main__":
-    main()

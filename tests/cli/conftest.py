@@ -1,4 +1,4 @@
-"""A tiny model in a folder, recordings, and the command line as users run it."""
+"""Tiny models in folders, recordings, and the command line as users run it."""
 
 from __future__ import annotations
 
@@ -15,11 +15,15 @@ import sentencepiece
 import soundfile
 
 import speech
-from speech.hub.checkpoint import save
+from speech.hub.checkpoint import save, tokenizer_named
+from speech.hub.load import load_synthesiser
+from speech.tts.synthesiser import Synthesiser
+from speech.tts.voice import pack_voices
 from tests.asr.small import PIECES, noise, small_model
+from tests.tts.small import small_synthesiser
 
 ROOT = Path(__file__).resolve().parents[2]
-COMMAND = [sys.executable, "-m", "speech.cli.main"]
+COMMAND = [sys.executable, "-m", "speech.cli"]
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "COLUMNS": "200", "NO_COLOR": "1"}
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -35,13 +39,34 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
         sentence_iterator=iter(text * 5), model_writer=pieces, vocab_size=PIECES, model_type="bpe", minloglevel=2
     )
     (folder / "tokenizer.model").write_bytes(pieces.getvalue())
-    return save(folder / "tiny", small_model(), folder / "tokenizer.model", "# tiny\n\nRandom weights for tests.\n")
+    return save(
+        folder / "tiny",
+        small_model(),
+        "# tiny\n\nRandom weights for tests.\n",
+        tokenizer_named(folder / "tokenizer.model"),
+    )
 
 
 @pytest.fixture(scope="session")
 def recogniser(tiny: Path) -> speech.Recogniser:
     """The tiny model in this process, to compare with."""
     return speech.load(tiny, device="cpu")
+
+
+@pytest.fixture(scope="session")
+def talker(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The checkpoint folder of a synthesiser: random weights, the voices `plain` and `prompted`, 4 kHz."""
+    small = small_synthesiser()
+    voices = {name: small._voice(name) for name in small.voices}
+    folder = tmp_path_factory.mktemp("model") / "talker"
+    card = "# talker\n\nRandom weights for tests.\n"
+    return save(folder, small.model, card, {"voices.safetensors": pack_voices(voices)}, dtype=None)
+
+
+@pytest.fixture(scope="session")
+def synthesiser(talker: Path) -> Synthesiser:
+    """The tiny synthesiser in this process, to compare with."""
+    return load_synthesiser(talker, "cpu")
 
 
 @pytest.fixture(scope="session")

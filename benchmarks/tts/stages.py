@@ -1,0 +1,172 @@
+"""The definition of `tts`.
+
+* Stages: text front end for a sentence, language model for a code, flow and vocoder for a chunk of the flow.
+* A second of speech, early and late: one stream of random codes, chunk after chunk; the chunk that completes so many
+  seconds is timed. Wall time, and this process's processor time, which is what a free core would need.
+* First sound: from the first text to the first samples, the whole way, computing included.
+* Memory: of this process after one minute of one stream and after many, the text without an end.
+
+The untrained model of CosyVoice 2's sizes stands for any of them: its times do not depend on its weights. A voice
+without a prompt.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import repeat
+from statistics import median
+
+import torch
+
+from benchmarks.measure import Result, Samples
+from benchmarks.transcribe import resident
+from benchmarks.tts.untrained import SIZES, untrained
+from speech.hub.load import load_synthesiser
+from speech.tts.generation import Generation
+from speech.tts.render import Acoustics
+from speech.tts.sampling import Sampler, uniform
+from speech.tts.stages import Stage, Stages
+from speech.tts.synthesiser import Synthesiser
+from speech.tts.text.frontend import pieces
+from speech.tts.voice import Voice
+
+SENTENCE = "The old man, who was 82 years old, rode slowly to the village with a letter for Mr. Brown in his hand. "
+CODES = 40  # of which the language model's time for one is the median
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument(
+        "--model",
+        nargs="+",
+        default=["cosyvoice2"],
+        help="names or folders of synthesisers; cosyvoice2: untrained, of CosyVoice 2's sizes",
+    )
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--seconds", type=float, nargs="+", default=[1, 4, 8, 30], help="already spoken")
+    parser.add_argument("--repeats", type=int, default=3, help="streams whose chunks and first sounds are timed")
+    parser.add_argument("--minutes", type=float, default=10, help="length of the stream whose memory is measured")
+
+
+def run(options: argparse.Namespace) -> Iterator[Result]:
+    """Measure each model."""
+    if options.smoke:
+        options.model, options.seconds, options.repeats, options.minutes = ["tiny"], [1, 2], 1, 0.1
+    torch.set_num_threads(options.threads)
+    for name in options.model:
+        synthesiser = untrained(name) if name in SIZES else load_synthesiser(name, "cpu")
+        results = (
+            *reading(synthesiser, options.repeats),
+            *speaking(synthesiser),
+            *chunks(synthesiser, options.seconds, options.repeats),
+            *first_sound(synthesiser, options.repeats),
+            *memory(synthesiser, options.minutes),
+        )
+        for case, metric, values, unit in results:
+            yield Result(f"{name}: {case}", metric, median(values), unit, len(values), options.threads)
+
+
+Row = tuple[str, str, list[float], str]
+"""Case, metric, measurements, unit."""
+
+
+def reading(synthesiser: Synthesiser, repeats: int) -> Iterator[Row]:
+    """Text front end: a sentence to ids."""
+    samples = Samples()
+    for _ in range(max(10 * repeats, 2)):
+        samples.time(lambda: [synthesiser.reader.read(piece, 0) for piece in pieces(SENTENCE)])
+    yield from _both("text, a sentence", samples)
+
+
+def speaking(synthesiser: Synthesiser) -> Iterator[Row]:
+    """Language model: codes one after another, the text behind them given."""
+    model, reader = synthesiser.model, synthesiser.reader
+    generation = Generation(model.lm, reader.layout.script(), Sampler(draws=uniform(torch.Generator().manual_seed(0))))
+    generation.push(id for piece in pieces(SENTENCE * 2) for id in reader.read(piece, 0).ids)
+    codes, samples = generation.codes(), Samples()
+    for _ in range(CODES):
+        samples.time(lambda: next(codes))
+    yield from _both("language model, a code", samples)
+
+
+@dataclass
+class Timed(Stages):
+    """Stages that count this process's processor time too."""
+
+    cpu: dict[Stage, float] = field(default_factory=dict)
+
+    @contextmanager
+    def timed(self, stage: Stage) -> Iterator[None]:
+        """Count what the block takes."""
+        began = time.process_time()
+        with super().timed(stage):
+            yield
+        self.cpu[stage] = self.cpu.get(stage, 0.0) + time.process_time() - began
+
+
+def chunks(synthesiser: Synthesiser, seconds: list[float], repeats: int) -> Iterator[Row]:
+    """Flow and vocoder: the chunk that completes so many seconds of speech."""
+    model = synthesiser.model
+    acoustics = Acoustics(model.flow, model.vocoder)
+    size, second = acoustics.context.chunk or 1, 1 / synthesiser.latency.code_seconds  # codes
+    marks = {max(1, round(s * second / size)): s for s in seconds}
+    taken: dict[tuple[float, str], list[float]] = {}
+    for _ in range(repeats):
+        codes = torch.randint(model.flow.config.vocabulary, (max(marks) * size + size,)).tolist()
+        voice = Voice.plain(torch.randn(model.flow.config.speaker), model.flow.config.mel)
+        stages = Timed()
+        renderer, given = acoustics.stream(voice, stages=stages), acoustics.codes_before_sound - size
+        renderer.push(codes[:given])
+        for number in range(1, max(marks) + 1):
+            before = _spent(stages)
+            renderer.push(codes[given : given + size])
+            given += size
+            if number in marks:
+                for metric, value in _spent(stages).items():
+                    taken.setdefault((marks[number], metric), []).append(1e3 * (value - before[metric]))
+    unit = f"ms / {size / second:g} s"
+    for (mark, metric), values in taken.items():
+        yield f"{mark:g} s spoken", metric, values, unit
+
+
+def _spent(stages: Timed) -> dict[str, float]:
+    return {
+        "flow": stages.flow,
+        "flow cpu": stages.cpu.get("flow", 0.0),
+        "vocoder": stages.vocoder,
+        "vocoder cpu": stages.cpu.get("vocoder", 0.0),
+    }
+
+
+def first_sound(synthesiser: Synthesiser, repeats: int) -> Iterator[Row]:
+    """From a sentence to its first samples."""
+    samples = Samples()
+    for seed in range(repeats + 1):
+        with synthesiser.stream(SENTENCE, seed=seed) as stream:
+            if seed:
+                samples.time(lambda stream=stream: next(iter(stream)))
+            else:  # warms up
+                next(iter(stream))
+    yield from _both("first sound", samples)
+
+
+def memory(synthesiser: Synthesiser, minutes: float) -> Iterator[Row]:
+    """Resident memory early and late in one stream of a text without an end."""
+    spoken, marks = 0.0, [min(1.0, minutes / 2), minutes]
+    with synthesiser.stream(repeat(SENTENCE), seed=0) as stream:
+        for part in stream:
+            spoken += part.seconds
+            if spoken >= 60 * marks[0]:
+                yield f"after {marks.pop(0):g} min", "memory", [resident() / 2**20], "MiB"
+                if not marks:
+                    return
+
+
+def _both(case: str, samples: Samples) -> Iterator[Row]:
+    """Wall and processor time in milliseconds."""
+    yield case, "wall", [1e3 * t for t in samples.wall], "ms"
+    yield case, "cpu", [1e3 * t for t in samples.cpu], "ms"

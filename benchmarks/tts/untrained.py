@@ -1,0 +1,57 @@
+"""Synthesisers with random weights that talk for as long as is asked: what they take does not depend on the weights."""
+
+from __future__ import annotations
+
+import torch
+from tokenizers import Tokenizer, decoders, pre_tokenizers
+from tokenizers.models import BPE
+
+from speech.flow.encoder import EncoderConfig
+from speech.flow.model import FlowConfig
+from speech.flow.unet import UNetConfig
+from speech.kernels.linear import pack
+from speech.tts.lm import TextSpeechConfig
+from speech.tts.model import SynthesiserConfig, SynthesiserModel
+from speech.tts.qwen2 import Qwen2Config
+from speech.tts.reader import PairReader
+from speech.tts.synthesiser import Synthesiser
+from speech.tts.tokens import TextTokenizer
+from speech.tts.voice import Voice
+from speech.vocoder.hift import HiFTConfig
+
+SIZES = {
+    "cosyvoice2": SynthesiserConfig(),
+    "tiny": SynthesiserConfig(
+        lm=TextSpeechConfig(decoder=Qwen2Config(dim=16, layers=2, heads=2, kv_heads=1, head_dim=8, hidden=32)),
+        flow=FlowConfig(
+            encoder=EncoderConfig(dim=16, ahead_hidden=16, layers=1, up_layers=1, heads=2, ff_hidden=32),
+            estimator=UNetConfig(dim=16, time_dim=32, layers=1, middle=1, heads=2, head_dim=8),
+        ),
+        vocoder=HiFTConfig(dim=16, f0_dim=16),
+    ),
+}
+"""Configurations by name; tiny is for smoke tests."""
+
+CERTAIN = 100.0  # a score beside which all others count for nothing
+
+
+def untrained(name: str) -> Synthesiser:
+    """A synthesiser of these sizes. It says 15 codes for every 5 bytes of text, then ends as soon as it may."""
+    config = SIZES[name]
+    torch.manual_seed(0)
+    model = SynthesiserModel(config).eval()
+    vocabulary, bias = config.lm.vocabulary, model.lm.head.bias
+    with torch.no_grad():
+        bias[vocabulary.eos], bias[vocabulary.fill] = CERTAIN, -CERTAIN
+    pack(model)
+    voice = Voice.plain(torch.randn(config.flow.speaker), config.flow.mel)
+    return Synthesiser(model, PairReader(_bytes(), vocabulary), {"random": voice})
+
+
+def _bytes() -> TextTokenizer:
+    """Every byte is an id."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    model = Tokenizer(BPE(vocab={sign: id for id, sign in enumerate(alphabet)}, merges=[]))
+    model.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    model.decoder = decoders.ByteLevel()
+    return TextTokenizer(model)

@@ -1,0 +1,114 @@
+"""The options that choose a synthesiser and a voice, loading it, and what is measured while it speaks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from speech.errors import SpeechError
+
+if TYPE_CHECKING:
+    from speech.tts.stages import Stages
+    from speech.tts.synthesiser import Synthesiser
+
+Model = Annotated[str, typer.Option("--model", "-m", help="`tts` (bundled), a checkpoint folder, or a hub name.")]
+Speed = Annotated[float, typer.Option("--speed", metavar="X", help="0.25 to 4 times the voice's own.")]
+NoMarkup = Annotated[bool, typer.Option("--no-markup", help="Read tags such as <break> as text.")]
+Threads = Annotated[int, typer.Option("--threads", min=1, metavar="N", help="CPU threads.")]
+
+
+def load(model: str, device: str | None, threads: int) -> Synthesiser:
+    """A synthesiser as the options say. Raises SpeechError for what the model or the machine does not have."""
+    import torch
+
+    from speech.hub.load import load_synthesiser
+
+    torch.set_num_threads(threads)
+    return load_synthesiser(model, device)
+
+
+def take_up(synthesiser: Synthesiser, voice: str | None, text: str = "", folder: Path = Path()) -> str | None:
+    """The name under which the synthesiser has a voice: one of its own, or one that is taken up now from a file.
+
+    voice: a name, a recording, or a .safetensors that `Synthesiser.save_voice` wrote. text: what is said in the
+    recording, if known. folder: what relative paths begin at. Raises SpeechError for neither a voice nor a file, and
+    for a file that no voice can be taken from.
+    """
+    if voice is None or voice in synthesiser.voices:
+        return voice
+    path = folder / voice
+    if not path.is_file():
+        raise SpeechError(
+            f"expected a voice of {', '.join(synthesiser.voices) or '(none)'}, or a recording, got '{voice}', which "
+            "is neither: choose one"
+        )
+    if path.suffix == ".safetensors":
+        return synthesiser.load_voices(path)[0]
+    if str(path) not in synthesiser.voices:
+        synthesiser.add_voice(str(path), path, text)
+    return str(path)
+
+
+@dataclass
+class Timings:
+    """What speaking took, in seconds: sound made, from the first text to the first sound, and computing by stage."""
+
+    audio: float = 0.0
+    first_sound: float | None = None
+    codes: int = 0
+    stages: dict[str, float] = field(default_factory=dict)
+    _begin: float = 0.0
+
+    def arriving(self, texts: Iterable[str]) -> Iterator[str]:
+        """The same pieces of text; the first of all starts the clock."""
+        for text in texts:
+            self._begin = self._begin or time.perf_counter()
+            yield text
+
+    def heard(self, seconds: float) -> None:
+        """Count a sound that was made just now."""
+        if self.first_sound is None:
+            self.first_sound = time.perf_counter() - self._begin
+        self.audio += seconds
+
+    def add(self, stages: Stages) -> None:
+        """Count the computing of a stream that has ended."""
+        self.codes += stages.codes
+        for stage in ("text", "lm", "flow", "vocoder"):
+            self.stages[stage] = self.stages.get(stage, 0.0) + getattr(stages, stage)
+
+    @property
+    def busy(self) -> float:
+        """Seconds of computing."""
+        return sum(self.stages.values())
+
+    @property
+    def factor(self) -> float | None:
+        """Real-time factor: seconds of computing for a second of sound; None without sound."""
+        return self.busy / self.audio if self.audio else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data: seconds, and milliseconds to the first sound; None where nothing was measured."""
+        return {
+            "type": "timings",
+            "audio": round(self.audio, 3),
+            "first_sound_ms": None if self.first_sound is None else round(1e3 * self.first_sound, 1),
+            "real_time_factor": None if self.factor is None else round(self.factor, 4),
+            "codes": self.codes,
+            "stages": {stage: round(seconds, 4) for stage, seconds in self.stages.items()},
+        }
+
+    def __str__(self) -> str:
+        """One line for people."""
+        line = f"{self.audio:.1f} s of speech"
+        if self.first_sound is not None:
+            line += f", first sound after {1e3 * self.first_sound:.0f} ms"
+        if self.factor is not None:
+            parts = ", ".join(f"{stage} {seconds / self.audio:.3f}" for stage, seconds in self.stages.items())
+            line += f", real-time factor {self.factor:.3f} ({parts})"
+        return line
