@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
 SET_UP = ("git ", "cd ", "pip ", "apt-get ", "sudo ")
-LONG = re.compile(r"speech (train|bench|models (?:pull|import)|listen(?!.*--input))\b")
+LONG = re.compile(r"speech (train|bench|models (?:pull|import)|listen(?!.*--input)|say(?=.*--voice))\b")
 """Commands that need hours, a network, a microphone or a file of one's own: these are asked for their help only."""
 
 
@@ -32,13 +32,24 @@ def commands() -> list[str]:
 
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with what the README speaks of: a recording `meeting.wav`, `demo/`, and `speech` on the path."""
+    """A folder with what the README speaks of, and `speech` on the path.
+
+    A recording `meeting.wav`, `demo/`, lines to say, and `my-voice`, a small synthesiser with random weights.
+    """
     import soundfile
+
+    from speech.hub.checkpoint import save
+    from speech.tts.voice import pack_voices
+    from tests.tts.small import small_synthesiser
 
     folder = tmp_path_factory.mktemp("desk")
     shutil.copytree(ROOT / "demo", folder / "demo")
     samples, rate = soundfile.read(ROOT / "demo" / "demo.flac", dtype="int16")
     soundfile.write(folder / "meeting.wav", samples, rate)
+    small = small_synthesiser()
+    voices = {"voices.safetensors": pack_voices({name: small._voice(name) for name in small.voices})}
+    save(folder / "my-voice", small.model, "# Random weights\n", voices, dtype=None)
+    (folder / "lines.jsonl").write_text('{"id": "one", "text": "One line."}\n{"id": "two", "text": "And two."}\n')
     (folder / "bin").mkdir()
     speech = folder / "bin" / "speech"
     speech.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m speech.cli "$@"\n')

@@ -52,8 +52,8 @@ def find(name: str | Path) -> Path | None:
         if (BUNDLED / str(name) / "config.yaml").is_file():
             return BUNDLED / str(name)
         raise SpeechError(
-            f"expected the bundled model {str(name)!r} in this installation, its weights are not there: "
-            "install the complete package, or name a checkpoint folder, a .nemo file or a hub model"
+            f"expected the bundled model {str(name)!r} in this installation, it has none: name a checkpoint folder, "
+            "a public checkpoint or a hub model, such as FunAudioLLM/CosyVoice2-0.5B for speech"
         )
     if path.is_dir() and not is_cosyvoice(path):
         return path
