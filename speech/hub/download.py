@@ -13,7 +13,7 @@ from speech.config import cache_folder
 from speech.errors import SpeechError
 from speech.hub import cosyvoice, nemo
 from speech.hub.checkpoint import CARD, CONFIG, KNOWN, WEIGHTS, read_config, replacing
-from speech.hub.find import COSYVOICE
+from speech.hub.public import COSYVOICE
 
 
 def fetch(name: str, folder: Path) -> Path:

@@ -8,13 +8,11 @@ from pathlib import Path
 
 from speech.config import cache_folder
 from speech.errors import SpeechError
+from speech.hub.public import is_cosyvoice
 
 BUNDLED = Path(__file__).parent / "bundled"
 BUNDLED_NAMES = ("asr", "tts")
 LAYOUT = "v1"  # of cached checkpoints: a change of configuration keys or tensor names starts a fresh cache
-
-COSYVOICE = frozenset({"llm.pt", "flow.pt", "hift.pt"})
-"""Files by which a folder of CosyVoice is known."""
 
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
@@ -73,11 +71,6 @@ def import_foreign(path: Path, folder: Path) -> Path:
     else:
         from speech.hub.nemo import convert
     return convert(path, folder)
-
-
-def is_cosyvoice(path: Path) -> bool:
-    """Whether a path is a folder of CosyVoice as it is published, whole or not."""
-    return any((path / name).is_file() for name in COSYVOICE) and not (path / "config.yaml").is_file()
 
 
 def is_hub_name(name: str | Path) -> bool:

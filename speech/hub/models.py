@@ -20,9 +20,9 @@ from speech.hub.find import (
     hub_cache,
     import_cache,
     import_foreign,
-    is_cosyvoice,
     is_hub_name,
 )
+from speech.hub.public import is_cosyvoice
 
 PUBLIC = (
     "nvidia/stt_en_fastconformer_hybrid_large_streaming_multi",

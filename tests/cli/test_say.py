@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -21,9 +22,13 @@ from typer.testing import CliRunner, Result
 
 from speech.audio.file import read
 from speech.cli.main import app
+from speech.content.campplus import CAMPPlusConfig
+from speech.content.s3 import S3Config
+from speech.hub.checkpoint import save
+from speech.tts.model import SynthesiserModel
 from speech.tts.synthesiser import Synthesiser
 from tests.cli.conftest import COMMAND, ENVIRONMENT, ROOT
-from tests.tts.small import RATE
+from tests.tts.small import RATE, small_synthesiser
 
 TEXT = "Good morning, everyone. It is 5 o'clock here."
 GREETING = "\u043f\u0440\u0438\u0432\u0435\u0442"  # letters that the voice does not know
@@ -234,6 +239,32 @@ def test_a_wrong_choice_is_one_sentence(
     assert (done.exit_code, done.stdout) == (1, "")
     assert done.stderr.startswith("speech: ") and sentence in done.stderr and done.stderr.count("\n") == 1
     assert not (tmp_path / "said.wav").exists()
+
+
+@pytest.fixture(scope="module")
+def imitator(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The checkpoint folder of a synthesiser that takes voices up, and has none."""
+    small = small_synthesiser()
+    parts = {"tokenizer": S3Config(dim=64, layers=1, heads=1, levels=(3, 3, 3)), "speaker": CAMPPlusConfig(dim=6)}
+    model = SynthesiserModel(replace(small.model.config, **parts)).eval()
+    model.load_state_dict(small.model.state_dict(), strict=False)
+    return save(tmp_path_factory.mktemp("model") / "imitator", model, "# imitator\n", {}, dtype=None)
+
+
+def test_a_recording_lends_its_voice(imitator: Path, tmp_path: Path) -> None:
+    noise = 0.1 * np.random.default_rng(0).standard_normal(32000)
+    told = {"short": "at least 0.5 s, got 0.10 s", "silent": "got silence", "long": "at most 30 s, got 40.0 s"}
+    for name, samples in (("short", noise[:1600]), ("silent", 0 * noise), ("long", np.tile(noise, 20))):
+        soundfile.write(tmp_path / f"{name}.wav", samples, 16000)
+        done = say(imitator, TEXT, "--voice", tmp_path / f"{name}.wav", "--out", tmp_path / "said.wav")
+        assert done.exit_code == 1 and told[name] in done.stderr and done.stderr.count("\n") == 1, done.stderr
+    done = say(imitator, TEXT, "--out", tmp_path / "said.wav")
+    assert done.exit_code == 1 and "expected a voice" in done.stderr
+    soundfile.write(tmp_path / "good.flac", noise, 16000)
+    args = ["--voice", tmp_path / "good.flac", "--voice-text", "What is said.", "--out", tmp_path / "said.wav"]
+    done = say(imitator, TEXT, *args, "--seed", 1)
+    assert done.exit_code == 0, done.stderr
+    assert read(tmp_path / "said.wav").seconds > 0.2
 
 
 def test_a_recogniser_does_not_speak(tiny: Path) -> None:
