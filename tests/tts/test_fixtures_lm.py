@@ -53,10 +53,10 @@ class Recorder(Sampler):
             self.used[-1] += 1
             yield draw
 
-    def __call__(self, scores: Tensor, history: Sequence[int] = ()) -> int:
+    def __call__(self, scores: Tensor, history: Sequence[int] = (), apart: int | None = None) -> int:
         self.seen.append(scores)
         self.used.append(0)
-        return super().__call__(scores, history)
+        return super().__call__(scores, history, apart)
 
 
 @cache
