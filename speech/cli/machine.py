@@ -48,7 +48,7 @@ def devices(as_json: AsJson = False) -> None:
             (d.index, d.name, f"{d.inputs}{i}", f"{d.outputs}{o}", f"{d.sample_rate} Hz", d.system) for d, i, o in marks
         ]
         table(("number", "sound device", "inputs", "outputs", "rate", "system"), rows)
-        print("* default; `speech listen --microphone NUMBER` or part of the name chooses another\n")
+        print("* default; `speech listen --microphone` and `speech say --speaker` take a number or part of a name\n")
     else:
         note(missing or "no sound devices found")
     table(("--device", "networks run on"), networks)

@@ -77,7 +77,7 @@ def synthesize(
     if todo:
         synthesizer = synthesiser.load(model, device, threads)
         for voice, text in zip(voices or [], voice_texts or [""] * len(voices or []), strict=True):
-            synthesiser.take_up(synthesizer, voice, text)
+            batch.taken[voice, False] = synthesiser.take_up(synthesizer, voice, text)
         results.begin([job.record["file"] for job in todo])
         try:
             with terminable():
@@ -115,7 +115,8 @@ def plan(entry: Entry, voices: list[str] | list[None], form: Format, usual: dict
 class Batch:
     """A run over lines: writes each file, keeps count, and reports at the end. home: where the lines' recordings lie.
 
-    A file appears whole or not at all.
+    taken: the synthesiser's names of voices, by how they are asked for, and whether by a line of its own. A file
+    appears whole or not at all.
     """
 
     folder: Path
@@ -126,6 +127,7 @@ class Batch:
     skipped: int = 0
     odd: int = 0
     timings: Timings = field(default_factory=Timings)
+    taken: dict[tuple[str | None, bool], str | None] = field(default_factory=dict)
 
     def run(self, jobs: list[Job], synthesizer: Synthesiser, results: Results) -> None:
         """Speak all jobs under a progress bar on standard error, where that is a terminal."""
@@ -149,12 +151,14 @@ class Batch:
     def speak(self, job: Job, synthesizer: Synthesiser) -> dict[str, Any]:
         """Make one file; returns its record."""
         asked, path = job.record, self.folder / job.record["file"]
-        voice = synthesiser.take_up(synthesizer, asked["voice"], folder=self.home if job.own else Path())
+        voice, own = asked["voice"], job.own
+        if (voice, own) not in self.taken:
+            self.taken[voice, own] = synthesiser.take_up(synthesizer, voice, folder=self.home if own else Path())
         make_folder(path.parent)
         part = path.with_name(f".{path.stem}.part{path.suffix}")
         words, before = [], self.timings.audio
         options = {key: asked[key] for key in ("speed", "seed", "markup")}
-        stream = synthesizer.stream(self.timings.arriving([asked["text"]]), voice, **options)
+        stream = synthesizer.stream(self.timings.arriving([asked["text"]]), self.taken[voice, own], **options)
         try:
             with Outlet(sink(str(part), None, synthesizer.sample_rate)) as outlet, stream:
                 for sound in stream:

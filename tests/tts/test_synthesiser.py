@@ -177,6 +177,17 @@ def test_a_long_text_goes_on_in_constant_steps(synthesiser: Synthesiser) -> None
         assert next(sound, None) is None
 
 
+def test_prompts_of_the_voices_spoken_last_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("speech.tts.render.PROMPTS", 1)
+    small = small_synthesiser()
+    small._voices["other"] = replace(small._voices["prompted"], mel=small._voices["prompted"].mel.flip(0))
+    said = {voice: small.synthesize("One word.", voice, seed=1).samples for voice in ("prompted", "other")}
+    assert not np.array_equal(said["prompted"], said["other"])
+    for voice, samples in said.items():
+        assert np.array_equal(small.synthesize("One word.", voice, seed=1).samples, samples)
+        assert len(small._setup.acoustics._prompts) == 1
+
+
 def test_bad_choices_are_told(synthesiser: Synthesiser) -> None:
     with pytest.raises(SpeechError, match="expected a voice of plain, prompted, got 'nobody'"):
         synthesiser.synthesize("Hello.", "nobody")
