@@ -52,8 +52,8 @@ class FlowStream:
             )
         body = Sequential(encoder=flow.encoder(context), solver=flow.solver(context, sampling))
         # Two drivers: what looks ahead runs token by token, so that no chunk of the body is spent before the stream.
-        self._ahead = Driver(flow.ahead(), 1, shape=(flow.width,))
-        self._body = Driver(body, context.chunk, shape=(flow.width,))
+        self._ahead = Driver(flow.ahead(), 1, shape=(flow.width,), outputs=(flow.width,))
+        self._body = Driver(body, context.chunk, shape=(flow.width,), outputs=(flow.config.mel,))
         self._made = -frames
         self._push(tokens, prompt)
 

@@ -24,6 +24,7 @@ class Driver:
     module: in evaluation mode. chunk: input frames a step, a multiple of `module.grain`. shape: of one input frame
     (samples: ()). phase: the input index at which the stream begins (default: the one with the least latency).
     dtype: of the floating state (default: the module's own). input_dtype: of the input frames (default: the same).
+    outputs: shape of one output (default: it is found out by making some, which takes a step where none are ready yet).
     """
 
     def __init__(
@@ -36,6 +37,7 @@ class Driver:
         device: Device = None,
         dtype: torch.dtype | None = None,
         input_dtype: torch.dtype | None = None,
+        outputs: tuple[int, ...] | None = None,
     ) -> None:
         home = home_of(module)
         self.module, self.chunk, self.shape = module, chunk, shape
@@ -46,12 +48,15 @@ class Driver:
         self._first, self._outputs = module.first(self.phase), chunk * module.up // module.down  # of a step
         self.arena = Arena(module, 1, self.device, self.dtype)
         self._slot = torch.zeros(1, dtype=torch.long, device=self.device)
-        self._empty: Tensor | None = None
-        self.reset()
+        self._empty = None if outputs is None else torch.zeros(0, *outputs, device=self.device, dtype=self.dtype)
+        self._begin()
 
     def reset(self) -> None:
         """Begin another stream."""
         self.arena.reset([0])
+        self._begin()
+
+    def _begin(self) -> None:
         self._pending = torch.zeros(-self.phase, *self.shape, device=self.device, dtype=self.input_dtype)
         self._steps = self.received = 0
         self._ended = False

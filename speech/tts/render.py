@@ -82,7 +82,7 @@ class Renderer:
     def __init__(self, flow: FlowStream, vocoder: Vocoder, before: int = 0, stages: Stages | None = None) -> None:
         self._flow, self._stretch = flow, Stretch()
         self.stages = stages or Stages()
-        self._vocoder = Driver(vocoder, CHUNK, shape=(vocoder.config.features,))
+        self._vocoder = Driver(vocoder, CHUNK, shape=(vocoder.config.features,), outputs=())
         self._rate, self._hop, self._before = flow.flow.config.rate, vocoder.hop, before
         self._speeds: deque[float] = deque()  # of the mel frames that are yet to come
         self._times = array("d")  # of every mel frame that has come, in frames
