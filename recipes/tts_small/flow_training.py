@@ -19,7 +19,7 @@ from speech.audio.mel import LogMel
 from speech.errors import SpeechError
 from speech.flow.estimator import Estimator
 from speech.flow.layers import Context
-from speech.flow.model import Flow
+from speech.flow.model import Flow, FlowConfig
 from speech.flow.objectives import (
     draw_interval,
     draw_prefix,
@@ -40,26 +40,31 @@ class FlowOptimConfig(AdamWConfig):
     prior: weight of the mean squared error of the encoder's own mel frames (Popov et al. 2021, arXiv 2105.06337).
     intervals: share of rows whose velocity is averaged over an interval of time, from `intervals_start`, a share of the
     steps, on; all others have instantaneous ones, which cost half as much. uniform: share of rows whose times are drawn
-    evenly from [0, 1] instead of as by `draw_interval`, which seldom comes near pure noise.
+    evenly from [0, 1] instead of as by `draw_interval`, which seldom comes near pure noise. unlabelled: share of rows
+    whose tokens are codes alone, as those of recordings without text are.
     """
 
     prior: float = 0.5
     intervals: float = 0.25
     intervals_start: float = 0.4
     uniform: float = 0.5
+    unlabelled: float = 0.15
 
 
 class FlowBatch(NamedTuple):
-    """samples: [b, n] with margins; codes: [b, t]; speakers: [b, d] vectors. seed: for later draws."""
+    """samples: [b, n] with margins; tokens: [b, t]; speakers: [b, d] vectors. seed: for later draws."""
 
     samples: Tensor
-    codes: Tensor
+    tokens: Tensor
     speakers: Tensor
     seed: int
 
 
 class FlowStretches(Stretches):
-    """Item number -> FlowBatch: stretches that begin with a code. vectors: by speaker; rate: mel frames a code."""
+    """Item number -> FlowBatch: stretches that begin with a code. vectors: by speaker; flow: the settings of the model.
+
+    unlabelled: share of rows whose tokens are codes alone.
+    """
 
     def __init__(
         self,
@@ -69,31 +74,37 @@ class FlowStretches(Stretches):
         *,
         augment: bool,
         vectors: dict[str, Tensor],
-        rate: int,
+        flow: FlowConfig,
+        unlabelled: float,
     ) -> None:
+        rate = flow.rate
         if config.frames % rate or config.margin % rate:
             raise SpeechError(
                 f"expected flow.crops with frames and a margin that are multiples of {rate}, got {config.frames} and "
                 f"{config.margin}: correct them"
             )
-        self.vectors, self.grid = vectors, rate
+        self.vectors, self.flow, self.unlabelled, self.grid = vectors, flow, unlabelled, rate
         super().__init__(pools, config, seed, augment=augment)
 
     def usable(self, pool: Pool, cut: MonoCut) -> bool:
         return cut.id in pool.codes and speaker(cut) in self.vectors
 
     def batch(self, places: list[Place], seed: int) -> FlowBatch:
+        labelled = np.random.default_rng(seed).random(len(places)) >= self.unlabelled
         return FlowBatch(
             torch.from_numpy(np.stack([place.samples for place in places])),
-            torch.from_numpy(np.stack([self._codes(place) for place in places])),
+            torch.from_numpy(np.stack([self._tokens(*row) for row in zip(places, labelled, strict=True)])),
             torch.stack([self.vectors[speaker(place.cut)] for place in places]),
             seed,
         )
 
-    def _codes(self, place: Place) -> np.ndarray:
+    def _tokens(self, place: Place, labelled: bool) -> np.ndarray:
         first = (place.begin + self.config.margin) // self.grid
-        row = place.pool.codes[place.cut.id][first : first + self.config.frames // self.grid]
-        return row.astype(np.int64)
+        here = slice(first, first + self.config.frames // self.grid)
+        tokens = place.pool.codes[place.cut.id][here].astype(np.int64)
+        if labelled and self.flow.symbols and place.cut.id in place.pool.symbols:
+            tokens = tokens + self.flow.vocabulary * (place.pool.symbols[place.cut.id][here] + 1)
+        return tokens
 
 
 class FlowTraining(Part):
@@ -127,7 +138,7 @@ class FlowTraining(Part):
         """`velocity` of all rows, of the first `averaged` over intervals of time, and `prior`. mel: [b, t, mel]."""
         encoder, estimator = self.view(context)
         lengths = torch.full((len(mel),), mel.shape[1], device=mel.device)
-        given = self.model.conditioned(batch.codes, batch.speakers, draw_prefix(mel, lengths, generator))
+        given = self.model.conditioned(batch.tokens, batch.speakers, draw_prefix(mel, lengths, generator))
         conditions = encoder(self.model.ahead()(Frames.whole(given))).data
         noise = torch.randn(mel.shape, generator=generator).to(mel)
         t, r = (x.to(mel.device) for x in draw_times(len(mel), self.optim.uniform, generator))
@@ -147,15 +158,15 @@ class FlowTraining(Part):
         generator = torch.Generator().manual_seed(batch.seed)
         context = self.contexts[int(torch.randint(len(self.contexts), (), generator=generator))]
         begun = self.global_step >= self.optim.intervals_start * self.optim.steps
-        averaged = round(self.optim.intervals * len(batch.codes)) if begun and self.model.config.sampling.mean else 0
+        averaged = round(self.optim.intervals * len(batch.tokens)) if begun and self.model.config.sampling.mean else 0
         parts = self.losses(batch, self.features(batch), context, generator, averaged)
-        self.count(batch.codes.numel() * self.model.config.rate * self.mel.config.hop / RATE)
+        self.count(batch.tokens.numel() * self.model.config.rate * self.mel.config.hop / RATE)
         return {"loss": parts["velocity"] + self.optim.prior * parts["prior"], **parts}
 
     def validation_step(self, batch: FlowBatch, batch_index: int) -> None:
         mel, chunks = self.features(batch), self.contexts[2]
         parts = self.losses(batch, mel, chunks, torch.Generator().manual_seed(batch.seed), averaged=0)
-        made = self.model(batch.codes, batch.speakers, context=chunks).data.float()
+        made = self.model(batch.tokens, batch.speakers, context=chunks).data.float()
         values = {f"val_{name}": value for name, value in parts.items()}
         values["val_mel"] = (made - mel).abs().mean() / self.mel.config.slope  # nats
         self.log_dict(values, batch_size=len(mel), sync_dist=True)

@@ -16,7 +16,7 @@ from recipes.tts_small.lm_training import OTHERS, LMTraining, Texts, voice_rows
 from recipes.tts_small.parts import train, trained
 from recipes.tts_small.pools import Numbered, speaker
 from recipes.tts_small.settings import Settings
-from recipes.tts_small.symbols import punctuation, spoken
+from recipes.tts_small.symbols import marks, spoken
 from recipes.tts_small.tracks import load_phones
 from speech.tts.aligned import Aligned
 from speech.tts.generation import Generation
@@ -81,10 +81,8 @@ def utterances(settings: Settings) -> list[tuple[MonoCut, Utterance, float]]:
         weight = settings.lm_batch.reading if name in data.reading else 1.0
         for cut in audio.cuts():
             if cut.id in phones:
-                words = (cut.supervisions[0].text or "").split()
-                marks = punctuation(texts.get(cut.id, ""), words)
                 voice = voices.get(speaker(cut), OTHERS)
-                result.append((cut, spoken(phones[cut.id], codes[cut.id], marks, voice), weight))
+                result.append((cut, spoken(phones[cut.id], codes[cut.id], marks(cut, texts), voice), weight))
     return result
 
 

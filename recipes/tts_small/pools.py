@@ -24,9 +24,9 @@ NONE: Mapping[str, Any] = MappingProxyType({})
 
 
 class Pool(NamedTuple):
-    """Utterances of one corpus with their f0 and, where a part asks for them, their phones and speech codes.
+    """Utterances of one corpus with their f0 and, where a part asks for it, their phones, codes and symbols by code.
 
-    weight: how likely a second of it is to be drawn.
+    weight: how likely a second of it is to be drawn. symbols: [t] int64 each, -1 where there is none.
     """
 
     audio: AudioCache
@@ -35,6 +35,7 @@ class Pool(NamedTuple):
     weight: float
     phones: Mapping[str, Phones] = NONE
     codes: Mapping[str, np.ndarray] = NONE
+    symbols: Mapping[str, np.ndarray] = NONE
 
 
 def pools(settings: BaseSettings, reading: float) -> list[Pool]:

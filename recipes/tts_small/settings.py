@@ -25,6 +25,7 @@ from speech.flow.model import FlowConfig
 from speech.flow.solver import Sampling
 from speech.tts.qwen2 import Qwen2Config
 from speech.tts.sampling import SamplingConfig
+from speech.tts.text.inventory import SYMBOLS
 from speech.vocoder.hift import HiFTConfig
 
 
@@ -69,6 +70,7 @@ def compose_settings(overrides: list[str]) -> Settings:
         estimator=typed(DiTConfig, raw.flow.model.estimator, "flow.model.estimator"),
         context=typed(Context, raw.flow.model.context, "flow.model.context"),
         sampling=typed(Sampling, raw.flow.model.sampling, "flow.model.sampling"),
+        symbols=len(SYMBOLS),
     )
     return Settings(
         raw,

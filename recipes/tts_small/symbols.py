@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
+from lhotse import MonoCut
 
 from recipes.tts_small.tracks import PHONES, Phones
 from speech.content.encoder import FACTOR
@@ -19,14 +21,34 @@ TAIL = 10
 """Codes of silence that the end of an utterance keeps, at the most."""
 
 
+class Timed(NamedTuple):
+    """Symbols one after another. first: codes before them; counts: codes of each."""
+
+    symbols: list[int]
+    first: int
+    counts: list[int]
+
+    def by_code(self, length: int) -> np.ndarray:
+        """The symbol of each of `length` codes, int64; -1 before the first word and after the last pause."""
+        row = np.full(length, -1)
+        row[self.first : self.first + sum(self.counts)] = np.repeat(self.symbols, self.counts)
+        return row
+
+
 def spoken(phones: Phones, codes: np.ndarray, marks: Sequence[str], voice: int) -> Utterance:
-    """An utterance of `Aligned` from when its phones were spoken. codes: [t]; marks: the punctuation behind every word.
+    """An utterance of `Aligned` from when its phones were spoken. codes: [t]; marks: the pause behind every word."""
+    symbols, first, counts = timed(phones, len(codes), marks)
+    return Utterance(symbols, codes[first : first + sum(counts)].tolist(), counts, voice)
+
+
+def timed(phones: Phones, length: int, marks: Sequence[str]) -> Timed:
+    """The symbols of an utterance of `length` codes from when its phones were spoken.
 
     A border is a pause where the reader paused: the one that is written there, else a comma; and the end is one too, a
     full stop if nothing is written. Silence before the first word is left out.
     """
     edges = np.concatenate([[0], phones.frames.cumsum()])
-    edges = np.minimum((edges + FACTOR // 2) // FACTOR, len(codes))
+    edges = np.minimum((edges + FACTOR // 2) // FACTOR, length)
     symbols: list[str] = []
     counts: list[int] = []
     first, silence, word = 0, 0, -1
@@ -44,7 +66,7 @@ def spoken(phones: Phones, codes: np.ndarray, marks: Sequence[str], voice: int) 
         silence, word = 0, owner
     symbols.append(marks[word] or ".")
     counts.append(min(silence, TAIL))
-    return Utterance(ids(symbols), codes[first : first + sum(counts)].tolist(), counts, voice)
+    return Timed(ids(symbols), first, counts)
 
 
 class _Silent:
@@ -60,3 +82,8 @@ def punctuation(written: str, words: Sequence[str]) -> list[str]:
     if len(found) != len(words):
         return [""] * len(words)
     return [word.pause for word in found]
+
+
+def marks(cut: MonoCut, texts: Mapping[str, str]) -> list[str]:
+    """The pause symbol behind each word of an utterance. texts: by id what was written."""
+    return punctuation(texts.get(cut.id, ""), (cut.supervisions[0].text or "").split())

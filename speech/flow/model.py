@@ -24,7 +24,8 @@ from speech.streaming.module import Pointwise, Sequential
 class FlowConfig:
     """Defaults: CosyVoice 2. vocabulary: speech tokens; speaker: size of the speaker vector; mel: bands of a frame.
 
-    context, sampling: what streams run with unless they are asked for another.
+    context, sampling: what streams run with unless they are asked for another. symbols: text symbols that a token may
+    tell of beside its code (`Flow.token`); the code then need not say alone what is spoken.
     """
 
     vocabulary: int = 6561
@@ -33,6 +34,7 @@ class FlowConfig:
     estimator: UNetConfig | DiTConfig = field(default_factory=UNetConfig)
     context: Context = field(default_factory=Context)
     sampling: Sampling = field(default_factory=Sampling)
+    symbols: int = 0
 
     @property
     def mel(self) -> int:
@@ -63,6 +65,7 @@ class Flow(nn.Module):
             )
         self.config, encoder = config, config.encoder
         self.embedding = nn.Embedding(config.vocabulary, encoder.dim)
+        self.symbols = nn.Embedding(config.symbols + 1, encoder.dim) if config.symbols else None
         self.speaker = Linear(config.speaker, config.mel)
         self.front = Front(encoder)
         self.upsampler = Upsampler(encoder, config.context)
@@ -84,6 +87,10 @@ class Flow(nn.Module):
         """Of these, the channels of speaker and prompt mel for the mel frames of a token."""
         return self.config.rate * 2 * self.config.mel
 
+    def token(self, code: int, symbol: int | None = None) -> int:
+        """The token of a speech code that belongs to a text symbol; a code alone is a token, too."""
+        return code if symbol is None or self.symbols is None else code + self.config.vocabulary * (symbol + 1)
+
     def conditioned(self, tokens: Tensor, speaker: Tensor, prompt: Tensor | None = None) -> Tensor:
         """The pipeline's input frames. tokens: [b, t]; speaker: [b, d]; prompt: [b, p, mel] -> [b, t, width].
 
@@ -92,11 +99,13 @@ class Flow(nn.Module):
         that is longer than the tokens.
         """
         (b, t), n, rate = tokens.shape, self.config.vocabulary, self.config.rate
-        if tokens.numel() and int(tokens.max()) >= n:
-            raise SpeechError(
-                f"expected tokens of 0 .. {n - 1}, got {int(tokens.max())}: use the model's own tokenizer"
-            )
-        x = self.embedding(tokens.clamp(min=0))
+        most = n * (self.config.symbols + 1) - 1
+        if tokens.numel() and int(tokens.max()) > most:
+            raise SpeechError(f"expected tokens of 0 .. {most}, got {int(tokens.max())}: use the model's own tokenizer")
+        tokens = tokens.clamp(min=0)
+        x = self.embedding(tokens if self.symbols is None else tokens % n)
+        if self.symbols is not None:
+            x = x + self.symbols(tokens // n)
         mel = x.new_zeros(b, 0, self.config.mel) if prompt is None else prompt.to(x)
         if mel.shape[1] > rate * t:
             raise SpeechError(

@@ -122,6 +122,7 @@ class AlignedScript(Script):
             self._at, self._speaking = self._at + 1, False
             return None
         self._codes.append(id)
+        self.symbol = self._symbols[self._at]
         self._pending = [self._row(id)]
         if len(self._codes) - self._begun == self.layout.most:
             self.take(self.vocabulary.fill)  # the decoder need not be asked

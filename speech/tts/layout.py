@@ -146,8 +146,10 @@ class Script(ABC):
     said is forgotten over it.
 
     text: what is to be spoken, as it came. ids: all ids so far, fills among them. failure: why the stream broke off,
-    where it did.
+    where it did. symbol: the text id that the last code belongs to, where the layout tells.
     """
+
+    symbol: int | None = None
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         self.vocabulary = vocabulary

@@ -47,6 +47,11 @@ class SynthesiserConfig:
                 f"expected a flow that knows the {codes} codes of the language model, it knows {self.flow.vocabulary}: "
                 "take both from one model"
             )
+        if self.flow.symbols not in (0, self.lm.vocabulary.symbols):
+            raise SpeechError(
+                f"expected a flow that knows the language model's {self.lm.vocabulary.symbols} text symbols, or none, "
+                f"it knows {self.flow.symbols}: take both from one model"
+            )
         if self.tokenizer and prod(self.tokenizer.levels) > codes:
             raise SpeechError(
                 f"expected a speech tokenizer with the {codes} codes of the language model, it has "

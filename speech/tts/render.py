@@ -88,12 +88,13 @@ class Renderer:
         self._times = array("d")  # of every mel frame that has come, in frames
         self.received = 0  # codes
 
-    def push(self, codes: list[int], speed: float = 1.0) -> Tensor:
-        """Take codes; returns the samples [n] that they complete."""
+    def push(self, codes: list[int], speed: float = 1.0, symbol: int | None = None) -> Tensor:
+        """Take codes, and where it is known the text symbol they belong to; returns the samples [n] they complete."""
         self.received += len(codes)
         self._speeds.extend([speed] * (self._rate * len(codes)))
         with self.stages.timed("flow"):
-            mel = self._stretched(self._flow.push(torch.tensor(codes, dtype=torch.long)))
+            tokens = [self._flow.flow.token(code, symbol) for code in codes]
+            mel = self._stretched(self._flow.push(torch.tensor(tokens, dtype=torch.long)))
         with self.stages.timed("vocoder"):
             return self._vocoder.push(mel)
 

@@ -176,7 +176,7 @@ class Session:
             if code is None:
                 return
             self.stages.codes += 1
-            yield from self._given(self._renderer.push([code], speed))
+            yield from self._given(self._renderer.push([code], speed, sequence.generation.script.symbol))
 
     def _end_sequence(self) -> Iterator[Speech]:
         """The rest of the sequence; the renderer goes on with the next one."""

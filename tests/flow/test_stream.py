@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -94,3 +96,16 @@ def test_views_share_their_weights(small: Flow) -> None:
     view = small.estimator.at(Context(1, 4))
     assert {p.data_ptr() for p in view.parameters()} == {p.data_ptr() for p in small.estimator.parameters()}
     assert small.estimator.at(small.config.context) is small.estimator
+
+
+def test_tokens_tell_of_symbols(small: Flow) -> None:
+    config = replace(small.config, symbols=3)
+    flow = Flow(config).eval()
+    codes = torch.arange(5)
+    labelled = torch.tensor([flow.token(int(code), 2) for code in codes])
+    given = flow.conditioned(torch.stack([codes, labelled]), SPEAKER.expand(2, -1))[..., : config.encoder.dim]
+    told = flow.symbols.weight[3] - flow.symbols.weight[0]  # type: ignore[union-attr]
+    assert torch.allclose(given[1] - given[0], told.expand(5, -1), atol=1e-6)
+    assert small.token(4, 2) == 4
+    with pytest.raises(SpeechError, match=f"expected tokens of 0 .. {4 * config.vocabulary - 1}"):
+        flow.conditioned(torch.tensor([[4 * config.vocabulary]]), SPEAKER[None])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,13 @@ from speech.flow.solver import Sampling
 
 FRAMES = 100
 FEATURES = 16
+FLOW = FlowConfig(
+    25,
+    8,
+    EncoderConfig(dim=8, look_ahead=1, ahead_hidden=8, layers=1, up_layers=1, heads=2, ff_hidden=8, rate=4),
+    DiTConfig(FEATURES, dim=16, layers=1, heads=2, head_dim=8, position_conv=2, interval=True, rate=4),
+    Context(2, 4),
+)
 
 
 @pytest.fixture
@@ -109,24 +117,33 @@ def test_speakers_are_told_apart(pools: list[Pool]) -> None:
 def flow_training(sampling: Sampling) -> FlowTraining:
     torch.manual_seed(0)
     mel = LogMel(MelConfig(features=FEATURES, window=400, lead=120, slope=0.25, offset=2.0))
-    encoder = EncoderConfig(dim=8, look_ahead=1, ahead_hidden=8, layers=1, up_layers=1, heads=2, ff_hidden=8, rate=4)
-    estimator = DiTConfig(FEATURES, dim=16, layers=1, heads=2, head_dim=8, position_conv=2, interval=True, rate=4)
-    model = Flow(FlowConfig(25, 8, encoder, estimator, Context(2, 4), sampling))
-    return FlowTraining(model, mel, FlowOptimConfig(), 4)
+    return FlowTraining(Flow(replace(FLOW, sampling=sampling)), mel, FlowOptimConfig(), 4)
 
 
-def flow_batch(pools: list[Pool]) -> FlowBatch:
+def flow_batch(pools: list[Pool], flow: FlowConfig = FLOW, unlabelled: float = 0.0) -> FlowBatch:
     vectors = {"low": torch.randn(8), "high": torch.randn(8)}
     config = StretchConfig(size=4, frames=40, margin=4)
-    return FlowStretches(pools, config, 1, augment=False, vectors=vectors, rate=4)[0]
+    return FlowStretches(pools, config, 1, augment=False, vectors=vectors, flow=flow, unlabelled=unlabelled)[0]
 
 
 def test_codes_belong_to_their_mel_frames(pools: list[Pool]) -> None:
     batch, module = flow_batch(pools), flow_training(Sampling(2, 0.0, mean=True))
-    assert (batch.codes.diff(dim=1) == 1).all() and batch.codes.min() >= 1
+    assert (batch.tokens.diff(dim=1) == 1).all() and batch.tokens.min() >= 1
     assert module.features(batch).shape == (4, 40, FEATURES)
     with pytest.raises(SpeechError, match="multiples of 4"):
-        FlowStretches(pools, StretchConfig(frames=41), 1, augment=False, vectors={}, rate=4)
+        FlowStretches(pools, StretchConfig(frames=41), 1, augment=False, vectors={}, flow=FLOW, unlabelled=0.0)
+
+
+def test_tokens_carry_symbols_where_they_are_known(pools: list[Pool]) -> None:
+    symbols = {cut.id: np.full(FRAMES // 4, 2) for pool in pools for cut in pool.cuts}
+    known, flow = [pool._replace(symbols=symbols) for pool in pools], replace(FLOW, symbols=3)
+    codes = flow_batch(pools, flow).tokens
+    assert (codes < flow.vocabulary).all()
+    labelled = flow_batch(known, flow).tokens
+    model = Flow(flow)
+    assert labelled.tolist() == [[model.token(code, 2) for code in row] for row in codes.tolist()]
+    assert (flow_batch(known, flow, unlabelled=1.0).tokens == codes).all()
+    assert (flow_batch(known).tokens == codes).all()
 
 
 @pytest.mark.parametrize("mean", [True, False])

@@ -80,6 +80,7 @@ def small_synthesiser() -> Synthesiser:
             UNetConfig(mel=MEL, dim=8, time_dim=8, layers=1, middle=1, heads=2, head_dim=3),
             Context(chunk=5, left=10),
             Sampling(steps=2),
+            symbols=len(SYMBOLS),
         ),
         VocosConfig(sample_rate=RATE, features=MEL, dim=16, hidden=16, layers=1, n_fft=320, hop=160, causal=True),
         text="phonemes",
