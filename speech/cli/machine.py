@@ -6,15 +6,21 @@ import platform
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from speech.cli import recogniser as options
 from speech.cli.output import AsJson, emit, note, table
 from speech.errors import SpeechError
 
+if TYPE_CHECKING:
+    from speech.asr.recogniser import Recogniser
+    from speech.tts.synthesiser import Synthesiser
+
 LIBRARIES = ("streaming-speech", "torch", "numpy", "soundfile", "soxr", "sentencepiece", "sounddevice")
 SELF_CHECK_SECONDS = 2.0
+SELF_CHECK_TEXT = "One two three."
+SELF_CHECK_TOLERANCE = 1e-4
 
 
 @dataclass(frozen=True)
@@ -54,8 +60,13 @@ def devices(as_json: AsJson = False) -> None:
     table(("--device", "networks run on"), networks)
 
 
-def doctor(model: options.Model = "asr", as_json: AsJson = False) -> None:
-    """Check the installation: versions, devices, the model. Exit code 1 where something needed is missing."""
+def doctor(
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", help="A model's name or folder; by default all that are bundled.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check the installation: versions, devices, models. Exit code 1 where something needed is missing."""
     well = True
     for check in _checks(model):
         well = well and (check.good or not check.needed)
@@ -68,8 +79,10 @@ def doctor(model: options.Model = "asr", as_json: AsJson = False) -> None:
         raise typer.Exit(1)
 
 
-def _checks(model: str) -> Iterator[Check]:
+def _checks(model: str | None) -> Iterator[Check]:
     from importlib.metadata import version
+
+    from speech.hub.models import list_models
 
     python = platform.python_version_tuple()
     fits = (3, 11) <= (int(python[0]), int(python[1])) <= (3, 13)
@@ -80,8 +93,9 @@ def _checks(model: str) -> Iterator[Check]:
     yield _check("sound files", True, _sound_files)
     yield _check("sound devices", False, _sound_devices)
     yield _check("voice activity", False, _voice_activity)
-    yield _check("model", True, lambda: _model(model))
-    yield _check("self-check", True, lambda: _self_check(model))
+    for name in [model] if model else [entry.name for entry in list_models() if entry.source == "bundled"]:
+        yield _check("model", True, lambda name=name: _model(name))
+        yield _check("self-check", True, lambda name=name: _self_check(name))
 
 
 def _check(name: str, needed: bool, look: Callable[[], str]) -> Check:
@@ -128,17 +142,26 @@ def _model(name: str) -> str:
     from speech.hub.models import info
 
     found = info(name)
-    return f"{name}: {found.parameters / 1e6:.1f} M parameters, look-aheads {', '.join(map(str, found.look_aheads))} ms"
+    looks, voices = ", ".join(map(str, found.look_aheads)), ", ".join(found.voices)
+    able = f"look-aheads {looks} ms" if looks else f"voices {voices or '(none)'}"
+    return f"{name}: {found.parameters / 1e6:.1f} M parameters, {able}"
 
 
-def _self_check(model: str) -> str:
-    """Run the model on a sweep of tones, in one go and as a stream: both must say the same."""
+def _self_check(name: str) -> str:
+    """Run the model in one go and as a stream: both must agree."""
+    import speech
+
+    model = speech.load(name, "cpu")
+    factor = _listens(model) if isinstance(model, speech.Recogniser) else _speaks(model)
+    return f"stream and whole signal agree, real-time factor {factor:.2f}"
+
+
+def _listens(recogniser: Recogniser) -> float:
+    """A sweep of tones; returns the real-time factor of the stream. Raises SpeechError if it hears something else."""
     import numpy as np
 
     import speech
-    from speech.hub.load import load_recogniser
 
-    recogniser = load_recogniser(model, "cpu")
     n = round(SELF_CHECK_SECONDS * recogniser.sample_rate)
     t = np.arange(n) / recogniser.sample_rate
     samples = (0.1 * np.sin(2 * np.pi * (200 + 400 * t) * t)).astype(np.float32)
@@ -150,4 +173,16 @@ def _self_check(model: str) -> str:
     streamed = " ".join(event.text for event in events if isinstance(event, speech.Final))
     if streamed != whole:
         raise SpeechError(f"expected a stream to say what the whole signal says, got {streamed!r} and {whole!r}")
-    return f"stream and whole signal agree, real-time factor {factor:.2f}"
+    return factor
+
+
+def _speaks(synthesiser: Synthesiser) -> float:
+    """A sentence; returns the real-time factor of the stream. Raises SpeechError if it says something else."""
+    import numpy as np
+
+    whole = synthesiser.synthesize(SELF_CHECK_TEXT, seed=0).samples
+    with synthesiser.stream([word + " " for word in SELF_CHECK_TEXT.split()], seed=0) as stream:
+        streamed = np.concatenate([part.samples for part in stream])
+    if streamed.shape != whole.shape or np.abs(streamed - whole).max() > SELF_CHECK_TOLERANCE:
+        raise SpeechError("expected a stream to sound as the whole text does, it does not: install the package again")
+    return stream.stages.busy / (len(streamed) / synthesiser.sample_rate)

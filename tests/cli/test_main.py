@@ -107,12 +107,17 @@ def test_recipes_and_benchmarks_are_named() -> None:
     assert "asr_small" in done.stderr
 
 
-def test_doctor_and_devices(tiny: Path) -> None:
-    lines = [json.loads(line) for line in invoke("doctor", "--model", tiny, "--json").stdout.splitlines()]
+@pytest.mark.parametrize(("model", "known"), [("tiny", "look-aheads"), ("talker", "voices")])
+def test_doctor(model: str, known: str, request: pytest.FixtureRequest) -> None:
+    folder = request.getfixturevalue(model)
+    lines = [json.loads(line) for line in invoke("doctor", "--model", folder, "--json").stdout.splitlines()]
     checks = {line["name"]: line for line in lines}
     assert checks["self-check"]["good"], checks["self-check"]["found"]
     assert checks["torch"]["good"]
-    assert checks["model"]["good"]
+    assert checks["model"]["good"] and known in checks["model"]["found"]
+
+
+def test_what_the_machine_has() -> None:
     broken = invoke("doctor", "--model", "no-such-model")
     assert broken.exit_code == 1
     assert "MISSING model" in broken.stdout
