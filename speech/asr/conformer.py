@@ -49,14 +49,34 @@ class BatchNorm(Streaming):
         return frames.like(self.norm(frames.data.flatten(0, 1)).view_as(frames.data))
 
 
-class Convolution(Sequential):
-    """Norm, pointwise, GLU, depthwise over time, norm, SiLU, pointwise. [b, t, d] -> [b, t, d]."""
+class Level(nn.Module):
+    """x less a level for each channel: what the next layer takes for zero, the frames outside a stream, has that level.
 
-    def __init__(self, dim: int, left: int, right: int, *, norm: Norm, bias: bool, dropout: float) -> None:
+    [b, t, d] -> [b, t, d].
+    """
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.level = nn.Parameter(torch.zeros(dim))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x - self.level
+
+
+class Convolution(Sequential):
+    """Norm, pointwise, GLU, depthwise over time, norm, SiLU, pointwise. [b, t, d] -> [b, t, d].
+
+    level: what lies outside the stream is, behind the GLU, not zero but a `Level`.
+    """
+
+    def __init__(
+        self, dim: int, left: int, right: int, *, norm: Norm, bias: bool, dropout: float, level: bool = False
+    ) -> None:
         super().__init__(
             norm=nn.LayerNorm(dim),
             gate=Linear(dim, 2 * dim, bias=bias),
             glu=Pointwise(lambda x: glu(x, -1)),
+            **({"level": Level(dim)} if level else {}),
             depthwise=Conv1d(dim, dim, left, right, groups=dim, bias=bias),
             inner_norm=nn.LayerNorm(dim) if norm == "layer_norm" else BatchNorm(dim),
             act=Pointwise(silu),
@@ -77,10 +97,11 @@ class ConformerLayer(Sequential):
         conv_norm: Norm,
         bias: bool,
         dropout: float,
+        conv_level: bool = False,
     ) -> None:
         dim = attention.dim
         attend = Sequential(norm=nn.LayerNorm(dim), attention=attention, dropout=nn.Dropout(dropout))
-        conv = Convolution(dim, *conv_context, norm=conv_norm, bias=bias, dropout=dropout)
+        conv = Convolution(dim, *conv_context, norm=conv_norm, bias=bias, dropout=dropout, level=conv_level)
 
         def feed_forward() -> Residual:
             return Residual(dim, Pointwise(FeedForward(dim, ff_hidden, bias=bias, dropout=dropout)), scale=0.5)

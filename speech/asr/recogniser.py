@@ -14,9 +14,10 @@ from speech.asr.endpoint import EndpointConfig, frames
 from speech.asr.events import Final, Segment, Transcript
 from speech.asr.greedy import CTCGreedy, Greedy, RNNTGreedy
 from speech.asr.model import FastConformer
-from speech.asr.session import Setup, Stream, to_float
+from speech.asr.session import Setup, Stream
 from speech.asr.tokenizer import Tokenizer
 from speech.audio.file import Channel, Pcm, blocks
+from speech.audio.samples import to_float
 from speech.audio.vad import VoiceActivity
 from speech.errors import SpeechError
 from speech.streaming.module import Sequential

@@ -20,6 +20,7 @@ from speech.asr.greedy import Greedy, Token
 from speech.asr.tokenizer import Tokenizer
 from speech.asr.words import Words
 from speech.audio.resample import Resampler
+from speech.audio.samples import to_float
 from speech.audio.vad import SAMPLE_RATE, VoiceActivity, VoiceMark
 from speech.errors import SpeechError
 from speech.streaming.arena import Arena
@@ -270,19 +271,3 @@ class Reporter:
         """Go on where `snapshot` was taken."""
         self._endpointer.running = [Token(*token) for token in data["running"]]
         self._partial = Partial(*data["partial"]) if data["partial"] else None
-
-
-def to_float(pcm: np.ndarray) -> np.ndarray:
-    """Check samples [n], float32 or int16, and give them as float32 in [-1, 1]. Raises SpeechError."""
-    if not isinstance(pcm, np.ndarray) or pcm.dtype not in (np.float32, np.int16):
-        kind = pcm.dtype if isinstance(pcm, np.ndarray) else type(pcm).__name__
-        raise SpeechError(
-            f"expected a numpy array of float32 or int16 samples, got {kind}: convert it with .astype(np.float32)"
-        )
-    if pcm.ndim != 1:
-        raise SpeechError(f"expected mono samples of shape [n], got {list(pcm.shape)}: push one channel or their mean")
-    if pcm.dtype == np.int16:
-        return pcm.astype(np.float32) / 32768
-    if not np.isfinite(pcm).all():
-        raise SpeechError("expected finite samples, got NaN or infinity: check what makes them")
-    return np.ascontiguousarray(pcm)

@@ -192,24 +192,6 @@ def blocks(
         yield from _at_rate(reader, sample_rate, block_seconds)
 
 
-def write_wav(
-    path: str | os.PathLike[str], samples: np.ndarray, sample_rate: int, encoding: Literal["s16", "f32"] = "s16"
-) -> None:
-    """Write mono `samples` [n] as WAV; "s16" clips at -1 and 1. Raises SpeechError where that cannot be done."""
-    x = np.asarray(samples, dtype=np.float32)
-    if x.ndim != 1 or not np.isfinite(x).all() or sample_rate < 1:
-        raise SpeechError(
-            f"expected finite mono samples [n] and a rate of at least 1 Hz to write to '{path}', "
-            f"got shape {list(x.shape)}, {sample_rate} Hz{'' if np.isfinite(x).all() else ', with NaN or infinity'}"
-        )
-    subtype = "PCM_16" if encoding == "s16" else "FLOAT"
-    try:
-        with Path(path).open("wb") as file:
-            soundfile.write(file, x, sample_rate, subtype=subtype, format="WAV")
-    except OSError as error:
-        raise SpeechError(f"expected to write '{path}', but {error.strerror}: choose another place") from error
-
-
 def _stated_length(file: soundfile.SoundFile) -> int:
     """Samples a channel that the header promises, 0 where it leaves that open.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -32,6 +33,27 @@ class SpeakerEncoder(Protocol):
     def embed(self, samples: Tensor | np.ndarray, sample_rate: float = RATE) -> Tensor:
         """Mono samples [n] in [-1, 1] -> a vector [d]."""
         ...
+
+
+def mean_vector(vectors: Sequence[Tensor]) -> Tensor:
+    """One vector for several recordings of a speaker: the mean direction of their vectors, at their mean length.
+
+    vectors: each [d], at least one. However long one of them is, it counts as much as any other. -> [d].
+
+    Raises:
+        SpeechError: there is none, they differ in size, or they cancel out.
+    """
+    shapes = [list(vector.shape) for vector in vectors]
+    if not shapes or shapes.count(shapes[0]) < len(shapes):
+        raise SpeechError(
+            f"expected one speaker vector or more, of one size, got sizes {shapes}: make them with one encoder"
+        )
+    stack = torch.stack(list(vectors))
+    lengths = stack.norm(dim=1, keepdim=True)
+    mean = (stack / lengths.clamp(min=1e-12)).mean(0)
+    if not mean.norm() > 1e-6:
+        raise SpeechError("expected speaker vectors that agree on a direction, they cancel out: take other recordings")
+    return mean / mean.norm() * lengths.mean()
 
 
 def recording(samples: Tensor | np.ndarray, sample_rate: float, *, shortest: float, audible: bool = False) -> Tensor:

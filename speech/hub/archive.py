@@ -152,6 +152,22 @@ def read_groups(file: IO[bytes], name: str) -> dict[str, dict[str, Tensor]]:
     }
 
 
+def read_group(file: IO[bytes], name: str, key: str) -> dict[str, Tensor]:
+    """The tensors that a `torch.save` file keeps under `key`; what else is there is left out.
+
+    Nothing in the file is executed.
+
+    Raises:
+        SpeechError: there is no such group, the pickle asks for anything but plain values and tensors, or the file is
+            damaged.
+    """
+    tree = _read_tree(file, name)
+    group = tree.get(key) if isinstance(tree, dict) else None
+    if not isinstance(group, dict):
+        raise SpeechError(f"expected {name} to hold a group of tensors {key!r}, it has none: check the file")
+    return {str(part): value for part, value in group.items() if isinstance(value, Tensor)}
+
+
 def _read_tree(file: IO[bytes], name: str) -> Any:
     try:
         return torch.load(file, map_location="cpu", weights_only=True)

@@ -5,18 +5,16 @@ Names and sizes only: whether every tensor has the shape that the configuration 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
-from speech.errors import SpeechError
 from speech.flow.dit import DiTConfig
 from speech.flow.encoder import EncoderConfig
 from speech.flow.model import FlowConfig
 from speech.flow.unet import UNetConfig
-from speech.hub.rename import count, renamed, shape_of
+from speech.hub.rename import count, joined, renamed, shape_of
 
 SOURCE = "CosyVoice's flow.pt"
 IGNORED = frozenset({"decoder.estimator.rotary_embed.inv_freq"})  # computed here
@@ -186,12 +184,9 @@ def _nested(names: Mapping[str, str], source: str, target: str) -> dict[str, str
 def _laid_out(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """Tensors under our names in our layouts: q, k and v joined, kernels of 1 as matrices, inputs in our order."""
     out: dict[str, Tensor] = {}
-    for name, tensor in tensors.items():
+    for name, tensor in joined(tensors, SOURCE).items():
         layer, _, part = name.rpartition(".")
-        if match := re.fullmatch(r"(.*)\.([qkv])", layer):
-            parts = [tensors.get(f"{match[1]}.{x}.{part}", tensor) for x in "qkv"]
-            out[f"{match[1]}.qkv.{part}"] = _joined(parts, f"{match[1]}.qkv.{part}")
-        elif part.startswith("pos_bias_"):
+        if part.startswith("pos_bias_"):
             out[f"{layer}.{part[-1]}"] = tensor
         else:
             kernel = layer.endswith((".skip", ".out.linear")) and tensor.dim() == 3
@@ -201,12 +196,3 @@ def _laid_out(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         x, prompt, mu, speaker = out[name].chunk(4, 1)
         out[name] = torch.cat([x, mu, speaker, prompt], 1)
     return out
-
-
-def _joined(parts: list[Tensor], name: str) -> Tensor:
-    shapes = {tuple(part.shape) for part in parts}
-    if len(shapes) > 1:
-        raise SpeechError(
-            f"expected in {SOURCE} tensors of one shape for {name}, got {sorted(shapes)}: take the file of that model"
-        )
-    return torch.cat(parts)

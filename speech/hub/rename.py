@@ -51,6 +51,29 @@ def count(tensors: Mapping[str, Tensor], prefix: str) -> int:
     return len({match[1] for match in found if match})
 
 
+def joined(tensors: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
+    """One `qkv` in place of the layers `q`, `k` and `v` of an attention.
+
+    Raises:
+        SpeechError: one of the three is missing, or they are not of one shape.
+    """
+    out: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        match = re.fullmatch(r"(.*)\.[qkv]\.(\w+)", name)
+        if match is None:
+            out[name] = tensor
+            continue
+        parts = [tensors.get(f"{match[1]}.{x}.{match[2]}", torch.empty(0)) for x in "qkv"]
+        shapes = {tuple(part.shape) for part in parts}
+        if len(shapes) > 1:
+            raise SpeechError(
+                f"expected in {source} tensors of one shape for {match[1]}.qkv.{match[2]}, got {sorted(shapes)}: "
+                "take the file of that model"
+            )
+        out.setdefault(f"{match[1]}.qkv.{match[2]}", torch.cat(parts))
+    return out
+
+
 def without_weight_norm(tensors: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
     """Plain weights in place of gains g and directions v: w = g v / ||v|| (Salimans and Kingma 2016).
 

@@ -31,18 +31,45 @@ class Rotary:
 
     def __call__(self, x: Tensor, index: Tensor) -> Tensor:
         """x: [b, h, t, e]; index: [b, t]."""
-        turning = x if self.heads is None else x[:, : self.heads]
-        e = x.shape[-1]
-        rate = self.base ** (-torch.arange(0, e, 2, device=x.device, dtype=torch.float32) / e)
-        angle = index[:, None, :, None].float() * rate
-        cos, sin = angle.cos().to(x.dtype), angle.sin().to(x.dtype)
+        return self.turned(x, *self.table(index, x.shape[-1], x.dtype))
+
+    def table(self, index: Tensor, e: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """Cosines and sines of the angles by which heads of e channels turn at index [b, t], each [b, 1, t, e / 2].
+
+        The angles are float64: after ten hours of frames float32 would miss them by a tenth of a radian.
+        """
+        rate = self.base ** (-torch.arange(0, e, 2, device=index.device, dtype=torch.float32) / e)
+        angle = index[:, None, :, None].double() * rate
+        return angle.cos().to(dtype), angle.sin().to(dtype)
+
+    def turned(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        """x: [b, h, t, e]; cos, sin: of its positions, from `table`."""
+        turning, e = x if self.heads is None else x[:, : self.heads], x.shape[-1]
         a, b = turning.unflatten(-1, (e // 2, 2)).unbind(-1) if self.interleaved else turning.chunk(2, -1)
         pair = (a * cos - b * sin, a * sin + b * cos)
         turned = torch.stack(pair, -1).flatten(-2) if self.interleaved else torch.cat(pair, -1)
         return turned if self.heads is None else torch.cat([turned, x[:, self.heads :]], 1)
 
 
-Position = Literal["relative", "rotary", "none"] | Rotary
+@dataclass(frozen=True)
+class Absolute:
+    """Relative attention's scores, with the sinusoid of a key's own position where that of its distance would stand.
+
+    WeNet's relative attention is this: it leaves out the shift of Dai et al. 2019, appendix B. Positions are counted in
+    laps of `period` frames, a whole number of chunks, the first lap from 0 and all others from `restart`, so that a
+    stream may last for ever. A query's chunk says in which lap it sees its keys, so those before may lie below it.
+    """
+
+    period: int
+    restart: int
+
+    def __call__(self, i: Tensor, j: Tensor, chunk: int) -> Tensor:
+        """The positions at which queries of the frames i see keys of the frames j; both broadcast."""
+        begin = i.div(chunk, rounding_mode="floor") * chunk
+        return torch.where(begin < self.period, begin, begin % self.period + self.restart) + j - begin
+
+
+Position = Literal["relative", "rotary", "none"] | Rotary | Absolute
 
 
 class Attention(Streaming):
@@ -52,13 +79,15 @@ class Attention(Streaming):
 
     * `chunk=c` (chunked-limited, Noroozi et al. 2023, arXiv 2312.17279): frame i sees its own chunk of c frames and the
       `left // c` chunks before it. The look-ahead, up to c - 1 frames, does not grow with depth; a step brings whole
-      chunks, so nothing is delayed.
+      chunks, so nothing is delayed. With `ahead=a` it sees the first a frames of the next chunk, too: a step then
+      brings these besides, not to be kept, and they come again in the next (MeanVC 2, arXiv 2606.09050).
     * `chunk=None`: frame i sees i - left .. i + right; queries wait `right` frames in every layer.
 
     `sinks` first frames of a stream stay visible for ever (Xiao et al. 2023, arXiv 2309.17453).
-    Positions: "relative" as in Transformer-XL (Dai et al. 2019) with learned biases u and v, "rotary" (or a `Rotary`)
-    or "none". `head_dim` defaults to dim / heads. With `kv_heads` groups of heads share keys and values (Ainslie et al.
-    2023, arXiv 2305.13245). `qk_norm`: queries and keys pass an RMS norm of their own (Henry et al. 2020).
+    Positions: "relative" as in Transformer-XL (Dai et al. 2019) with learned biases u and v, `Absolute` with the same,
+    "rotary" (or a `Rotary`) or "none". `head_dim` defaults to dim / heads. With `kv_heads` groups of heads share keys
+    and values (Ainslie et al. 2023, arXiv 2305.13245). `qk_norm`: queries and keys pass an RMS norm of their own (Henry
+    et al. 2020).
 
     The ring holds the `left` (+ `right`) keys and values before the chunk. A chunk attends to the ring and to itself,
     and is written afterwards: so the ring needs no room for the chunk, whatever its size. Frame p lies in cell p modulo
@@ -73,6 +102,7 @@ class Attention(Streaming):
         left: int,
         chunk: int | None = None,
         right: int = 0,
+        ahead: int = 0,
         sinks: int = 0,
         position: Position = "relative",
         head_dim: int | None = None,
@@ -91,22 +121,33 @@ class Attention(Streaming):
             raise ValueError(
                 f"expected right 0 and left a multiple of chunk {chunk}, got right {right} and left {left}"
             )
-        self.dim, self.heads, self.left, self.chunk = dim, heads, left, chunk
+        if isinstance(position, Absolute) and (not chunk or position.period % chunk or position.restart < left):
+            raise ValueError(
+                f"expected chunks, laps of whole ones and a restart of at least left, got chunk {chunk}, left {left} "
+                f"and {position}"
+            )
+        if ahead and (chunk is None or not 0 < ahead <= chunk):
+            raise ValueError(f"expected to see at most the next chunk ahead, got {ahead} frames of chunk {chunk}")
+        self.dim, self.heads, self.left, self.chunk, self.ahead = dim, heads, left, chunk, ahead
         self.look_ahead, self.sinks, self.position = right, sinks, position
         self.rotary = Rotary() if position == "rotary" else position if isinstance(position, Rotary) else None
         self.head_dim, self.kv_heads = head_dim or dim // heads, kv_heads or heads
         inner, shared = heads * self.head_dim, self.kv_heads * self.head_dim
         self.widths = (inner, shared, shared)
         self.ring = left + right
-        self.past = left + (chunk - 1 if chunk else 0)  # the farthest distance that is seen, sinks aside
-        self.future = chunk - 1 if chunk else right
+        self._span = (left, chunk, right, sinks, ahead)
+        within = chunk - 1 if chunk else 0
+        self.high, self.low = left + within, -(right + ahead + within)  # the distances that are seen, sinks aside
+        if isinstance(position, Absolute):
+            self.high, self.low = position.restart + position.period - 1, 0
         self.qkv = Linear(dim, inner + 2 * shared, bias=bias)
         self.out = Linear(inner, dim, bias=bias if out_bias is None else out_bias)
         self.dropout = nn.Dropout(dropout)
         if qk_norm:
             self.norm_q, self.norm_k = (nn.RMSNorm(self.head_dim, eps=1e-6) for _ in range(2))
         self.qk_norm = qk_norm
-        if position == "relative":
+        self.tabled = position == "relative" or isinstance(position, Absolute)
+        if self.tabled:
             self.pos = nn.Linear(dim, inner, bias=False)
             self.u = nn.Parameter(torch.zeros(heads, self.head_dim))
             self.v = nn.Parameter(torch.zeros(heads, self.head_dim))
@@ -122,27 +163,32 @@ class Attention(Streaming):
 
     # whole signal
 
-    def forward(self, frames: Frames) -> Frames:
+    def forward(self, frames: Frames, allowed: Tensor | None = None) -> Frames:
+        """allowed: [t, t] bool, which frame may see which at all, where the whole signal is more than one stream."""
         place = frames.place
         q, k, v = self.qkv(frames.zeroed()).split(self.widths, -1)
         q, k, v = self._queries(q, place), self._keys(k, place), self._split(v)
-        seen = place.memo(("seen", self.left, self.chunk, self.look_ahead, self.sinks), lambda: self._whole_mask(place))
+        seen = place.memo(("seen", *self._span), lambda: self._whole_mask(place, allowed))
         bias = None
         if self.position == "relative":
-            table = place.memo(("table", self.dim, self.past, self.future), lambda: self._whole_table(q))
-            bias = skew(self._distance_scores(q, self._split(self.pos(table)[None])))
+            table = place.memo(("table", self.dim, self.high, self.low), lambda: self._whole_table(q))
+            bias = skew(self._table_scores(q, self._split(self.pos(table)[None])))
+        elif self.tabled:
+            table = self.pos(sinusoid(self.high, self.low, self.dim, q.device).to(q.dtype))
+            bias = self._looked_up(q, self._split(table[None]), place, place.index, place.index)
         return frames.like(self._attend(q, [k], [v], seen, bias))
 
     def _whole_table(self, q: Tensor) -> Tensor:
         """The sinusoids of distances t - 1 .. -t, [2 * t, d]; beyond the past and the future those of their edges."""
         t = q.shape[2]
-        high, low = min(self.past, t - 1), -min(self.future, t)
+        high, low = min(self.high, t - 1), max(self.low, -t)
         column = (high - torch.arange(t - 1, -t - 1, -1, device=q.device)).clamp(0, high - low)
         return sinusoid(high, low, self.dim, q.device).to(q.dtype)[column]
 
-    def _whole_mask(self, place: Place) -> Tensor:
+    def _whole_mask(self, place: Place, allowed: Tensor | None) -> Tensor:
         i, j = place.index[:, :, None], place.index[:, None, :]
-        return self._visible(i, j) & place.valid[:, None, :]
+        seen = self._visible(i, j) & place.valid[:, None, :]
+        return seen if allowed is None else seen & allowed
 
     # one chunk
 
@@ -157,29 +203,34 @@ class Attention(Streaming):
             state["q"] = torch.zeros(slots, self.look_ahead, self.widths[0], device=device, dtype=dtype)
         return state
 
-    def step(self, frames: Frames, state: State, slots: Tensor) -> Frames:
+    def step(self, frames: Frames, state: State, slots: Tensor, keep: int | None = None) -> Frames:
+        """keep: how many of the frames, the first, stay in the ring; the others are seen in this step alone.
+
+        What is not kept comes again, changed or not, in the next step, which begins behind what was kept. All are kept
+        by default, as they must be with `right`, and cannot be with `ahead`.
+        """
         place, count = frames.place, frames.data.shape[1]
-        if self.chunk and (place.phase % self.chunk or count % self.chunk):
+        kept = count if keep is None else keep
+        if self.chunk and (place.phase % self.chunk or kept % self.chunk or (self.ahead and keep is None)):
             raise ValueError(
-                f"expected whole chunks of {self.chunk} frames, got {count} frames from phase {place.phase}"
+                f"expected whole chunks of {self.chunk} frames and {self.ahead} ahead of them, got {count} frames, of "
+                f"which to keep {kept}, from phase {place.phase}"
             )
         q, k, v = self.qkv(frames.zeroed()).split(self.widths, -1)  # outside may be anything: 0 * NaN is not 0
-        out = self.moved(place, count)
+        out = self.moved(place, count) if self.look_ahead else place
         if self.look_ahead:
             q = shift(state["q"], slots, q)[:, :count]
         q, k, v = self._queries(q, out), self._keys(k, place), self._split(v)
-        key = (self.left, self.chunk, self.look_ahead, self.sinks)
-        at, seen = place.memo(("keys", *key), lambda: self._chunk_mask(place, out))
+        at, seen = place.memo(("keys", *self._span), lambda: self._chunk_mask(place, out))
         names = ("sink_", "") if self.sinks else ("",)
         keys = [*(chosen(state[f"{name}k"], slots) for name in names), k]
         values = [*(chosen(state[f"{name}v"], slots) for name in names), v]
         bias = None
-        if self.position == "relative":
-            index = place.memo(("distance", *key), lambda: self._column(out.index[:, :, None] - at[:, None, :]))
-            bias = self._distance_scores(q, self._folded(q))
-            bias = bias.gather(3, index[:, None].expand(-1, self.heads, -1, -1))
+        if self.tabled:
+            bias = self._looked_up(q, self._folded(q), place, out.index, at)
         y = self._attend(q, keys, values, seen, bias)
-        self._write(place, state, slots, k, v)
+        if kept:
+            self._write(place, state, slots, k[:, :, :kept], v[:, :, :kept])
         return Frames(y, out)
 
     def _chunk_mask(self, place: Place, out: Place) -> tuple[Tensor, Tensor]:
@@ -194,16 +245,19 @@ class Attention(Streaming):
         return at, self._visible(out.index[:, :, None], at[:, None, :]) & (fresh & inside)[:, None, :]
 
     def _write(self, place: Place, state: State, slots: Tensor, k: Tensor, v: Tensor) -> None:
-        n = min(self.ring, place.count)
+        count = k.shape[2]
+        n = min(self.ring, count)
         if n:
-            cell = place.memo(("cell", self.ring), lambda: place.index[:, place.count - n :].remainder(self.ring))
-            state["k"][slots[:, None], :, cell] = k[:, :, place.count - n :].transpose(1, 2)
-            state["v"][slots[:, None], :, cell] = v[:, :, place.count - n :].transpose(1, 2)
+            cell = place.memo(
+                ("cell", self.ring, count), lambda: place.index[:, count - n : count].remainder(self.ring)
+            )
+            state["k"][slots[:, None], :, cell] = k[:, :, count - n :].transpose(1, 2)
+            state["v"][slots[:, None], :, cell] = v[:, :, count - n :].transpose(1, 2)
         if self.sinks:
             cell = torch.arange(self.sinks, device=slots.device)
             source = cell - place.start[:, None]  # [b, sinks]: the chunk's frame that belongs in each sink
-            here = ((source >= 0) & (source < place.count))[:, None, :, None]
-            source = source.clamp(0, place.count - 1)[:, None, :, None].expand(-1, self.kv_heads, -1, k.shape[-1])
+            here = ((source >= 0) & (source < count))[:, None, :, None]
+            source = source.clamp(0, count - 1)[:, None, :, None].expand(-1, self.kv_heads, -1, k.shape[-1])
             for name, new in (("sink_k", k), ("sink_v", v)):
                 state[name][slots] = torch.where(here, new.gather(2, source), state[name][slots])
 
@@ -212,14 +266,19 @@ class Attention(Streaming):
     def _queries(self, q: Tensor, place: Place) -> Tensor:
         """[b, t, h * e] -> [b, h, t, e], normed and turned."""
         q = self._split(q)
-        q = self.norm_q(q) if self.qk_norm else q
-        return self.rotary(q, place.index) if self.rotary else q
+        return self._turned(self.norm_q(q) if self.qk_norm else q, place)
 
     def _keys(self, k: Tensor, place: Place) -> Tensor:
         """[b, t, h' * e] -> [b, h', t, e], normed and turned."""
         k = self._split(k)
-        k = self.norm_k(k) if self.qk_norm else k
-        return self.rotary(k, place.index) if self.rotary else k
+        return self._turned(self.norm_k(k) if self.qk_norm else k, place)
+
+    def _turned(self, x: Tensor, place: Place) -> Tensor:
+        """x: [b, h, t, e] at its rotary positions."""
+        rotary, e, dtype = self.rotary, self.head_dim, x.dtype
+        if rotary is None:
+            return x
+        return rotary.turned(x, *place.memo(("turn", rotary, e, dtype), lambda: rotary.table(place.index, e, dtype)))
 
     def _attend(self, q: Tensor, keys: list[Tensor], values: list[Tensor], seen: Tensor, bias: Tensor | None) -> Tensor:
         """q: [b, h, t, e]; keys, values: parts [b, h', n_i, e]; seen: [b, t, n]; bias: [b, h, t, n] -> [b, t, d].
@@ -246,25 +305,34 @@ class Attention(Streaming):
         if self.chunk is not None:
             ago = i.div(self.chunk, rounding_mode="floor") - j.div(self.chunk, rounding_mode="floor")
             near = (ago >= 0) & (ago <= self.left // self.chunk)
+            if self.ahead:
+                near = near | ((ago == -1) & (j.remainder(self.chunk) < self.ahead))
             return near | ((j < self.sinks) & (ago >= 0)) if self.sinks else near
         near = (j >= i - self.left) & (j <= i + self.look_ahead)
         return near | ((j < self.sinks) & (j <= i + self.look_ahead)) if self.sinks else near
 
-    def _distance_scores(self, q: Tensor, table: Tensor) -> Tensor:
-        """(q + v) . r for every tabled distance. q: [b, h, t, e]; table: [1, h, n, e] -> [b, h, t, n]."""
+    def _looked_up(self, q: Tensor, table: Tensor, place: Place, i: Tensor, j: Tensor) -> Tensor:
+        """Scores of the positions at which queries of the frames i, [b, t], see keys of the frames j, [b, n]."""
+        key = ("column", *self._span, self.position)
+        column = place.memo(key, lambda: self._column(i[:, :, None], j[:, None, :]))
+        return self._table_scores(q, table).gather(3, column[:, None].expand(-1, self.heads, -1, -1))
+
+    def _table_scores(self, q: Tensor, table: Tensor) -> Tensor:
+        """(q + v) . r for every r of a table. q: [b, h, t, e]; table: [1, h, n, e] -> [b, h, t, n]."""
         return torch.einsum("bhte,hne->bhtn", q + self.v[:, None].to(q.dtype), table[0])
 
-    def _column(self, distance: Tensor) -> Tensor:
-        """The table's column of a distance. A sink that is farther away than the past counts as its far edge."""
-        return (self.past - distance).clamp(0, self.past + self.future)
+    def _column(self, i: Tensor, j: Tensor) -> Tensor:
+        """The table's column of a pair. A sink that is farther away than the past counts as its far edge."""
+        at = self.position(i, j, self.grain) if isinstance(self.position, Absolute) else i - j
+        return (self.high - at).clamp(0, self.high - self.low)
 
     def _folded(self, q: Tensor) -> Tensor:
-        """The projected table of distances, [1, h, n, e]; computed again only when the weights change."""
+        """The projected table of distances or positions, [1, h, n, e]; computed again only when the weights change."""
         weight = self.pos.weight
         version = (weight.data_ptr(), -1 if weight.is_inference() else weight._version, q.dtype)
         if self._table is None or self._table[0] != version:
             with torch.inference_mode(False), torch.no_grad():
-                table = self.pos(sinusoid(self.past, -self.future, self.dim, q.device).to(weight.dtype))
+                table = self.pos(sinusoid(self.high, self.low, self.dim, q.device).to(weight.dtype))
                 self._table = (version, self._split(table[None]).to(q.dtype).contiguous())
         return self._table[1]
 

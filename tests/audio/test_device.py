@@ -10,8 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-from speech.audio.file import write_wav
+import soundfile
 
 ROOT = Path(__file__).resolve().parents[2]
 RATE = 16000
@@ -74,7 +73,7 @@ np.save("{heard}", np.concatenate(blocks))
 @pytest.mark.parametrize("rate", [RATE, None])
 def test_the_microphone_hears_what_is_played(virtual: str, tmp_path: Path, rate: int | None) -> None:
     played, heard = tmp_path / "played.wav", tmp_path / "heard.npy"
-    write_wav(played, chirp(1.0), RATE)
+    soundfile.write(played, chirp(1.0), RATE)
     said = run(LISTEN.format(rate=rate, played=played, heard=heard), virtual)
     assert heard.exists(), said
     used, overflows, blocks = map(int, said.split())

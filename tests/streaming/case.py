@@ -50,7 +50,7 @@ def _built(case: Case) -> Streaming:
             if p.dim() == 1 and p.is_floating_point() and name.split(".")[-1] in {"weight", "bias", "running_mean"}:
                 nn.init.normal_(p, mean=float(name.endswith("weight")), std=0.3)  # no bias hides by being zero
         for layer in module.modules():
-            if isinstance(layer, Attention) and layer.position == "relative":
+            if isinstance(layer, Attention) and layer.tabled:
                 nn.init.normal_(layer.u)
                 nn.init.normal_(layer.v)
     return module
