@@ -1,6 +1,8 @@
 """A streaming speech toolkit: recognisers that write while you speak, synthesisers that speak while you write.
 
-`speech.load("asr")` and `speech.load("tts")` are the ways in.
+And converters, that turn your voice into another one meanwhile.
+
+`speech.load("asr")`, `speech.load("tts")` and `speech.load("vc")` are the ways in.
 """
 
 from __future__ import annotations
@@ -16,8 +18,12 @@ if TYPE_CHECKING:
     from speech.hub.models import list_models
     from speech.tts.session import Speech
     from speech.tts.synthesiser import Synthesiser
+    from speech.vc.converter import Converter
+    from speech.vc.session import ConversionStream
 
 _HOMES = {
+    "ConversionStream": "speech.vc.session",
+    "Converter": "speech.vc.converter",
     "Final": "speech.asr.events",
     "Partial": "speech.asr.events",
     "Recogniser": "speech.asr.recogniser",
@@ -34,6 +40,8 @@ _HOMES = {
 }
 
 __all__ = [
+    "ConversionStream",
+    "Converter",
     "Final",
     "Partial",
     "Recogniser",

@@ -14,7 +14,9 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
 SET_UP = ("git ", "cd ", "pip ", "apt-get ", "sudo ")
-LONG = re.compile(r"speech (train|bench|models (?:pull|import)|listen(?!.*--input)|say(?=.*--voice))\b")
+LONG = re.compile(
+    r"speech (train|bench|models (?:pull|import)|listen(?!.*--input)|say(?=.*--voice)|convert(?=.*--live))\b"
+)
 """Commands that need hours, a network, a microphone or a file of one's own: these are asked for their help only."""
 
 
@@ -34,21 +36,25 @@ def commands() -> list[str]:
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with what the README speaks of, and `speech` on the path.
 
-    A recording `meeting.wav`, `demo/`, lines to say, and `my-voice`, a small synthesiser with random weights.
+    Recordings `meeting.wav` and `friend.wav`, `demo/`, lines to say, and `my-voice` and `my-converter`, a small
+    synthesiser and a small converter with random weights.
     """
     import soundfile
 
     from speech.hub.checkpoint import save
     from speech.tts.voice import pack_voices
     from tests.tts.small import small_synthesiser
+    from tests.vc.small import small_model
 
     folder = tmp_path_factory.mktemp("desk")
     shutil.copytree(ROOT / "demo", folder / "demo")
     samples, rate = soundfile.read(ROOT / "demo" / "demo.flac", dtype="int16")
     soundfile.write(folder / "meeting.wav", samples, rate)
+    soundfile.write(folder / "friend.wav", samples[: 5 * rate], rate)
     small = small_synthesiser()
     voices = {"voices.safetensors": pack_voices({name: small._voice(name) for name in small.voices})}
     save(folder / "my-voice", small.model, "# Random weights\n", voices, dtype=None)
+    save(folder / "my-converter", small_model(), "# Random weights\n", dtype=None)
     (folder / "lines.jsonl").write_text('{"id": "one", "text": "One line."}\n{"id": "two", "text": "And two."}\n')
     (folder / "bin").mkdir()
     speech = folder / "bin" / "speech"

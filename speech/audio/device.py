@@ -33,7 +33,7 @@ class Device:
 
 def devices() -> list[Device]:
     """All sound devices, perhaps none. Raises SpeechError where PortAudio is missing."""
-    sd = _portaudio()
+    sd = portaudio()
     systems = sd.query_hostapis()
     default_input, default_output = sd.default.device
     return [
@@ -51,6 +51,13 @@ def devices() -> list[Device]:
     ]
 
 
+def rescan() -> None:
+    """Let devices be found that were plugged in since; no stream may be open."""
+    sd = portaudio()
+    sd._terminate()
+    sd._initialize()
+
+
 class Microphone:
     """A live input. Inside `with`, iterating yields its sound as mono blocks, float32 [n] at `sample_rate` Hz.
 
@@ -62,13 +69,13 @@ class Microphone:
     """
 
     def __init__(self, device: int | str | None = None, sample_rate: int | None = None, block_ms: float = 20.0) -> None:
-        self.device, channels, rate = _settle("input", device, sample_rate)
+        self.device, channels, rate = settle("input", device, sample_rate)
         self.sample_rate = sample_rate or rate
         self.overflows = 0
         self._blocks: queue.SimpleQueue[np.ndarray | None] = queue.SimpleQueue()
         self._block_seconds = max(1, round(rate * block_ms / 1e3)) / rate
         self._resampler = Resampler(rate, self.sample_rate)
-        self._stream = _open("input", self.device, channels, rate, round(self._block_seconds * rate), self._take)
+        self._stream = open_stream("input", self.device, channels, rate, round(self._block_seconds * rate), self._take)
 
     def __enter__(self) -> Self:
         self._stream.start()
@@ -121,10 +128,10 @@ class Speaker:
     """
 
     def __init__(self, sample_rate: int, device: int | str | None = None) -> None:
-        self.device, self._channels, rate = _settle("output", device, sample_rate)
+        self.device, self._channels, rate = settle("output", device, sample_rate)
         self.sample_rate, self.underflows = sample_rate, 0
         self._resampler = Resampler(sample_rate, rate)
-        self._stream = _open("output", self.device, self._channels, rate)
+        self._stream = open_stream("output", self.device, self._channels, rate)
 
     def __enter__(self) -> Self:
         self._stream.start()
@@ -152,7 +159,8 @@ class Speaker:
             self.underflows += bool(self._stream.write(every))
 
 
-def _portaudio() -> ModuleType:
+def portaudio() -> ModuleType:
+    """The package sounddevice. Raises SpeechError where it or the PortAudio library is missing."""
     try:
         import sounddevice
     except ImportError as error:
@@ -168,9 +176,12 @@ def _portaudio() -> ModuleType:
     return sounddevice
 
 
-def _settle(kind: Kind, wanted: int | str | None, rate: int | None) -> tuple[Device, int, int]:
-    """The device that was asked for, and the channels and the rate nearest to mono at `rate` that it takes."""
-    sd, device = _portaudio(), _find(kind, wanted)
+def settle(kind: Kind, wanted: int | str | None, rate: int | None) -> tuple[Device, int, int]:
+    """The device that was asked for, and the channels and the rate nearest to mono at `rate` that it takes.
+
+    Raises SpeechError where there is none, or several fit the name, or it takes nothing.
+    """
+    sd, device = portaudio(), _find(kind, wanted)
     if rate is not None and rate < 1:
         raise SpeechError(f"expected a sample rate of at least 1 Hz, got {rate}")
     check = sd.check_input_settings if kind == "input" else sd.check_output_settings
@@ -209,12 +220,24 @@ def _find(kind: Kind, wanted: int | str | None) -> Device:
     )
 
 
-def _open(kind: Kind, device: Device, channels: int, rate: int, block: int = 0, callback: Any = None) -> Any:
-    sd = _portaudio()
+def open_stream(
+    kind: Kind,
+    device: Device,
+    channels: int,
+    rate: int,
+    block: int = 0,
+    callback: Any = None,
+    latency: float | None = None,
+) -> Any:
+    """PortAudio's stream, not started. block: samples a callback brings (0: as it comes). latency: seconds to ask for.
+
+    Raises SpeechError where the device does not open.
+    """
+    sd = portaudio()
     make = sd.InputStream if kind == "input" else sd.OutputStream
     options = {"device": device.index, "channels": channels, "samplerate": rate, "dtype": "float32"}
     try:
-        return make(**options, blocksize=block, callback=callback)
+        return make(**options, blocksize=block, callback=callback, latency=latency)
     except sd.PortAudioError as error:
         raise _refused(kind, device, error) from error
 

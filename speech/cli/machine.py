@@ -14,8 +14,11 @@ from speech.cli.output import AsJson, emit, note, table
 from speech.errors import SpeechError
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from speech.asr.recogniser import Recogniser
     from speech.tts.synthesiser import Synthesiser
+    from speech.vc.converter import Converter
 
 LIBRARIES = ("streaming-speech", "torch", "numpy", "soundfile", "soxr", "sentencepiece", "sounddevice")
 SELF_CHECK_SECONDS = 2.0
@@ -142,7 +145,7 @@ def _model(name: str) -> str:
     from speech.hub.models import info
 
     found = info(name)
-    looks, voices = ", ".join(map(str, found.look_aheads)), ", ".join(found.voices)
+    looks, voices = ", ".join(map(str, found.look_aheads)), ", ".join(found.voices or found.targets)
     able = f"look-aheads {looks} ms" if looks else f"voices {voices or '(none)'}"
     return f"{name}: {found.parameters / 1e6:.1f} M parameters, {able}"
 
@@ -152,7 +155,10 @@ def _self_check(name: str) -> str:
     import speech
 
     model = speech.load(name, "cpu")
-    factor = _listens(model) if isinstance(model, speech.Recogniser) else _speaks(model)
+    if isinstance(model, speech.Recogniser):
+        factor = _listens(model)
+    else:
+        factor = _speaks(model) if isinstance(model, speech.Synthesiser) else _converts(model)
     return f"stream and whole signal agree, real-time factor {factor:.2f}"
 
 
@@ -162,9 +168,7 @@ def _listens(recogniser: Recogniser) -> float:
 
     import speech
 
-    n = round(SELF_CHECK_SECONDS * recogniser.sample_rate)
-    t = np.arange(n) / recogniser.sample_rate
-    samples = (0.1 * np.sin(2 * np.pi * (200 + 400 * t) * t)).astype(np.float32)
+    samples = _sweep(recogniser.sample_rate)
     whole = recogniser.transcribe(samples, recogniser.sample_rate).text
     begin = time.perf_counter()
     with recogniser.stream(recogniser.sample_rate) as stream:
@@ -186,3 +190,27 @@ def _speaks(synthesiser: Synthesiser) -> float:
     if streamed.shape != whole.shape or np.abs(streamed - whole).max() > SELF_CHECK_TOLERANCE:
         raise SpeechError("expected a stream to sound as the whole text does, it does not: install the package again")
     return stream.stages.busy / (len(streamed) / synthesiser.sample_rate)
+
+
+def _converts(converter: Converter) -> float:
+    """A sweep of tones; returns the real-time factor of the stream. Raises SpeechError if it sounds otherwise."""
+    import numpy as np
+
+    samples = _sweep(converter.sample_rate)
+    whole = converter.convert(samples, sample_rate=converter.sample_rate).samples
+    begin = time.perf_counter()
+    with converter.stream(converter.sample_rate) as stream:
+        parts = [stream.push(part) for part in np.array_split(samples, 20)] + [stream.flush()]
+    factor = (time.perf_counter() - begin) / SELF_CHECK_SECONDS
+    streamed = np.concatenate(parts)[stream.delay :]
+    if streamed.shape != whole.shape or np.abs(streamed - whole).max() > SELF_CHECK_TOLERANCE:
+        raise SpeechError("expected a stream to sound as the whole recording does, it does not: install it again")
+    return factor
+
+
+def _sweep(sample_rate: int) -> np.ndarray:
+    """Tones that rise, [n] float32."""
+    import numpy as np
+
+    t = np.arange(round(SELF_CHECK_SECONDS * sample_rate)) / sample_rate
+    return (0.1 * np.sin(2 * np.pi * (200 + 400 * t) * t)).astype(np.float32)

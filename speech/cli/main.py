@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
-from speech.cli import listen, machine, models, project, say, synthesize, transcribe
+from speech.cli import convert, listen, machine, models, project, say, synthesize, transcribe
 from speech.errors import SpeechError
 
 
@@ -49,6 +49,7 @@ app.command()(transcribe.transcribe)
 app.command()(listen.listen)
 app.command()(say.say)
 app.command()(synthesize.synthesize)
+app.command()(convert.convert)
 app.add_typer(models.app, name="models")
 app.command()(machine.devices)
 app.command()(machine.doctor)

@@ -48,6 +48,8 @@ def info(name: Annotated[str, typer.Argument(help="A name of the list or a folde
         "decoders": ", ".join(found.heads),
         "vocabulary": found.vocabulary,
         "voices": ", ".join(found.voices),
+        "targets": ", ".join(found.targets),
+        "chunk": found.chunk and f"{found.chunk} ms",
         "licence": found.licence or "not said",
         "about": found.summary or "not said",
     }
@@ -58,7 +60,7 @@ def info(name: Annotated[str, typer.Argument(help="A name of the list or a folde
 
 @app.command("import")
 def import_(
-    source: Annotated[Path, typer.Argument(help="A .nemo file, or a folder of CosyVoice 2 or 3.")],
+    source: Annotated[Path, typer.Argument(help="A .nemo file, or a folder of CosyVoice or MeanVC.")],
     to: Annotated[
         Path | None,
         typer.Option("--to", "--output", "-o", help="The checkpoint folder to make; by default one in the cache."),

@@ -47,6 +47,11 @@ class DiTConfig:
     time_scale: float = 1000.0
     rate: int = 2
 
+    @property
+    def width(self) -> int:
+        """Channels of a frame."""
+        return self.inputs or 4 * self.mel
+
 
 class DiTLayer(Sequential):
     """Attention and feed-forward, whose scale, shift and gate time decides (adaLN-zero). [b, t, d] -> [b, t, d]."""
@@ -67,11 +72,14 @@ class DiTLayer(Sequential):
         ff = FeedForward(config.dim, config.dim * config.ff_expansion, nn.GELU("tanh"), config.dropout)
         super().__init__(attention=attention, ff=ff)
 
-    def forward(self, frames: Frames, time: Tensor) -> Frames:  # type: ignore[override]
-        return self._mixed(frames, self.attention(self._normed(frames, time)), time)
+    def forward(self, frames: Frames, time: Tensor, allowed: Tensor | None = None) -> Frames:  # type: ignore[override]
+        return self._mixed(frames, self.attention(self._normed(frames, time), allowed), time)
 
-    def step(self, frames: Frames, state: State, slots: Tensor, time: Tensor) -> Frames:  # type: ignore[override]
-        return self._mixed(frames, self.attention.step(self._normed(frames, time), state["attention"], slots), time)
+    def step(  # type: ignore[override]
+        self, frames: Frames, state: State, slots: Tensor, time: Tensor, keep: int | None = None
+    ) -> Frames:
+        attended = self.attention.step(self._normed(frames, time), state["attention"], slots, keep)
+        return self._mixed(frames, attended, time)
 
     def _normed(self, frames: Frames, time: Tensor) -> Frames:
         shift, scale = time.chunk(6, -1)[:2]
@@ -84,16 +92,23 @@ class DiTLayer(Sequential):
 
 
 class DiT(Estimator):
-    """A diffusion transformer over frames. [b, t, inputs] -> [b, t, mel]."""
+    """A diffusion transformer over frames. [b, t, inputs] -> [b, t, mel].
+
+    context: of all layers, or one for each. In two parts, `prepare` and what follows, for those who put frames of their
+    own making between the prepared ones.
+    """
 
     prepare: Sequential
     layers: Sequential
     out: Linear
     config: DiTConfig
 
-    def __init__(self, config: DiTConfig, context: Context) -> None:
+    def __init__(self, config: DiTConfig, context: Context | tuple[Context, ...]) -> None:
         dim = config.dim
-        prepare: dict[str, nn.Module] = {"linear": Linear(config.inputs or 4 * config.mel, dim)}
+        contexts = context if isinstance(context, tuple) else (context,) * config.layers
+        if len(contexts) != config.layers:
+            raise ValueError(f"expected a context for each of {config.layers} layers, got {len(contexts)}")
+        prepare: dict[str, nn.Module] = {"linear": Linear(config.width, dim)}
         if config.position_conv:
             past = config.position_conv - 1
             convs = Sequential(
@@ -107,7 +122,7 @@ class DiT(Estimator):
             config,
             context,
             prepare=Sequential(**prepare),
-            layers=Sequential(**{f"{i}": DiTLayer(config, context) for i in range(config.layers)}),
+            layers=Sequential(**{f"{i}": DiTLayer(config, own) for i, own in enumerate(contexts)}),
             out=Linear(dim, config.mel),
         )
         self.time = TimeEmbedding(SINES, dim, interval=config.interval, scale=config.time_scale)
@@ -119,20 +134,28 @@ class DiT(Estimator):
         return [linear(time)[:, None] for linear in (*self.modulations, self.out_modulation)]
 
     def forward(self, frames: Frames, time: list[Tensor]) -> Frames:  # type: ignore[override]
-        x = self.prepare(frames)
-        for layer, modulation in zip(self.layers.children(), time[:-1], strict=True):
-            x = layer(x, modulation)
-        return self.finish(x, time[-1])
+        return self.follow(self.prepare(frames), time)
 
     def step(self, frames: Frames, state: State, slots: Tensor, time: list[Tensor]) -> Frames:  # type: ignore[override]
         x = self.prepare.step(frames, state.get("prepare", {}), slots)
+        return self.follow_step(x, state["layers"], slots, time)
+
+    def follow(self, x: Frames, time: list[Tensor], allowed: Tensor | None = None) -> Frames:
+        """What follows `prepare` on whole signals. x: [b, t, dim]; allowed: see `Attention` -> [b, t, mel]."""
+        for layer, modulation in zip(self.layers.children(), time[:-1], strict=True):
+            x = layer(x, modulation, allowed)
+        return self._finished(x, time[-1])
+
+    def follow_step(
+        self, x: Frames, state: State, slots: Tensor, time: list[Tensor], keep: int | None = None
+    ) -> Frames:
+        """What follows `prepare` in one chunk; state: that of `layers`; keep: see `Attention`. -> [b, t, mel]."""
         for (name, layer), modulation in zip(self.layers.named_children(), time[:-1], strict=True):
             assert isinstance(layer, DiTLayer)
-            x = layer.step(x, state["layers"][name], slots, modulation)
-        return self.finish(x, time[-1])
+            x = layer.step(x, state[name], slots, modulation, keep)
+        return self._finished(x, time[-1])
 
-    def finish(self, x: Frames, time: Tensor) -> Frames:
-        """What follows the layers. x: [b, t, dim]; time: the last modulation -> [b, t, mel]."""
+    def _finished(self, x: Frames, time: Tensor) -> Frames:
         scale, shift = time.chunk(2, -1)
         return x.like(self.out(modulated(x.data, scale, shift)))
 

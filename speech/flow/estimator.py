@@ -20,9 +20,9 @@ class Estimator(Sequential):
     Timing and state are those of a `Sequential` of its parts; `forward` and `step` take the modulation besides.
     """
 
-    context: Context
+    context: Context | tuple[Context, ...]
 
-    def __init__(self, config: Any, context: Context, **modules: Module) -> None:
+    def __init__(self, config: Any, context: Context | tuple[Context, ...], **modules: Module) -> None:
         super().__init__(**modules)
         self.config, self.context = config, context
 
@@ -38,6 +38,6 @@ class Estimator(Sequential):
         """One chunk."""
         raise NotImplementedError
 
-    def at(self, context: Context) -> Self:
+    def at(self, context: Context | tuple[Context, ...]) -> Self:
         """This network, its very parameters, in another context."""
         return self if context == self.context else sharing(self, lambda: type(self)(self.config, context))

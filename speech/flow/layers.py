@@ -29,20 +29,25 @@ class Context:
     chunk: a frame sees its own chunk of so many tokens, counted from the stream's start; None: the whole signal, which
     has no stream. left: the tokens before the chunk, a multiple of it; None: all of them, which has no stream either,
     since the memory of a stream is fixed: a `left` as long as the utterance gives the same numbers. sinks: the stream's
-    first tokens, such as its prompt, that stay visible whatever `left` is. Raises SpeechError for what cannot be run.
+    first tokens, such as its prompt, that stay visible whatever `left` is. ahead: the first tokens of the next chunk,
+    which are visible, too; only what brings them twice can stream them (see `Attention`). Raises SpeechError for what
+    cannot be run.
     """
 
     chunk: int | None = 25
     left: int | None = 100
     sinks: int = 0
+    ahead: int = 0
 
     def __post_init__(self) -> None:
         if self.chunk is None:
             return
-        if self.chunk < 1 or self.sinks < 0 or (self.left is not None and (self.left < 0 or self.left % self.chunk)):
+        sizes = self.chunk >= 1 and self.sinks >= 0 and 0 <= self.ahead <= self.chunk
+        if not sizes or (self.left is not None and (self.left < 0 or self.left % self.chunk)):
             raise SpeechError(
-                "expected a chunk of at least one token, a left context that is a multiple of it, and no negative "
-                f"number of sinks, got chunk {self.chunk}, left {self.left} and sinks {self.sinks}: correct them"
+                "expected a chunk of at least one token, a left context that is a multiple of it, no negative number "
+                f"of sinks and at most a chunk ahead, got chunk {self.chunk}, left {self.left}, sinks {self.sinks} and "
+                f"ahead {self.ahead}: correct them"
             )
 
     @property
@@ -55,7 +60,7 @@ class Context:
         if self.chunk is None:
             return {"left": FAR, "right": FAR}
         left = FAR // self.chunk * self.chunk if self.left is None else self.left
-        return {"chunk": rate * self.chunk, "left": rate * left, "sinks": rate * self.sinks}
+        return {"chunk": rate * self.chunk, "left": rate * left, "sinks": rate * self.sinks, "ahead": rate * self.ahead}
 
 
 def sharing(module: M, build: Callable[[], M]) -> M:

@@ -55,6 +55,7 @@ class Family:
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.yaml", "README.md"
 TOKENIZERS = ("tokenizer.model", "vocab.txt")  # SentencePiece, WordPiece
 TEXT_TOKENIZER, VOICES = "tokenizer.json", "voices.safetensors"  # byte pairs
+TARGETS = "targets.safetensors"
 SPEECH_TOKENIZER, SPEAKER_ENCODER = "speech_tokenizer.onnx", "campplus.onnx"
 
 FAMILIES: Mapping[str, Family] = {
@@ -65,6 +66,7 @@ FAMILIES: Mapping[str, Family] = {
         "SynthesiserModel",
         optional=(TEXT_TOKENIZER, VOICES, SPEECH_TOKENIZER, SPEAKER_ENCODER),
     ),
+    "converter": Family("speech.vc.model", "ConverterModelConfig", "ConverterModel", optional=(TARGETS,)),
 }
 """Model families by the name that `config.yaml` gives them."""
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from speech.config import cache_folder
 from speech.errors import SpeechError
-from speech.hub.public import is_cosyvoice
+from speech.hub.public import is_meanvc, is_public
 
 BUNDLED = Path(__file__).parent / "bundled"
-BUNDLED_NAMES = ("asr", "tts")
+BUNDLED_NAMES = ("asr", "tts", "vc")
 LAYOUT = "v1"  # of cached checkpoints: a change of configuration keys or tensor names starts a fresh cache
 
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
@@ -20,8 +20,8 @@ _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 def locate(name: str | Path) -> Path:
     """The checkpoint folder of a model; what is not there yet is fetched or converted, which happens once.
 
-    name: `asr` or `tts` (bundled), a checkpoint folder, a `.nemo` file, a folder of CosyVoice 2 or 3, or a hub name
-    such as `owner/model`.
+    name: `asr`, `tts` or `vc` (bundled), a checkpoint folder, a `.nemo` file, a folder of CosyVoice 2 or 3 or of
+    MeanVC, or a hub name such as `owner/model`.
 
     Raises:
         SpeechError: no such model, or it cannot be read, converted or fetched.
@@ -29,7 +29,7 @@ def locate(name: str | Path) -> Path:
     path = Path(name).expanduser()
     if (folder := find(name)) is not None:
         return folder
-    if path.suffix == ".nemo" or is_cosyvoice(path):
+    if path.suffix == ".nemo" or is_public(path):
         return import_foreign(path, cached_import(path))
     if path.exists():
         raise SpeechError(f"expected a checkpoint folder or a .nemo file, {path} is neither: see `speech models list`")
@@ -53,7 +53,7 @@ def find(name: str | Path) -> Path | None:
             f"expected the bundled model {str(name)!r} in this installation, it has none: name a checkpoint folder, "
             "a public checkpoint or a hub model, such as FunAudioLLM/CosyVoice2-0.5B for speech"
         )
-    if path.is_dir() and not is_cosyvoice(path):
+    if path.is_dir() and not is_public(path):
         return path
     if path.is_dir() or (path.suffix == ".nemo" and path.is_file()):
         folder = cached_import(path)
@@ -65,8 +65,10 @@ def find(name: str | Path) -> Path | None:
 
 
 def import_foreign(path: Path, folder: Path) -> Path:
-    """Convert a `.nemo` file or a folder of CosyVoice into the checkpoint folder `folder`; returns `folder`."""
-    if path.is_dir():  # the converters bring torch, which a listing does without
+    """Convert a `.nemo` file or a folder of CosyVoice or MeanVC into the checkpoint folder `folder`; returns that."""
+    if is_meanvc(path):  # the converters bring torch, which a listing does without
+        from speech.hub.meanvc_model import convert
+    elif path.is_dir():
         from speech.hub.cosyvoice import convert
     else:
         from speech.hub.nemo import convert

@@ -1,4 +1,4 @@
-"""`speech.load`: from a name to a model that is ready to listen or to speak."""
+"""`speech.load`: from a name to a model that is ready to listen, to speak or to convert."""
 
 from __future__ import annotations
 
@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 import torch
 
 from speech.errors import SpeechError
-from speech.hub.checkpoint import SPEAKER_ENCODER, SPEECH_TOKENIZER, VOICES, Checkpoint, load_folder, read_config
+from speech.hub.checkpoint import (
+    SPEAKER_ENCODER,
+    SPEECH_TOKENIZER,
+    TARGETS,
+    VOICES,
+    Checkpoint,
+    load_folder,
+    read_config,
+)
 from speech.hub.find import locate
 from speech.kernels.linear import pack
 
@@ -17,10 +25,12 @@ if TYPE_CHECKING:
     from speech.flow.layers import Context
     from speech.flow.solver import Sampling
     from speech.tts.reader import Reader
+    from speech.tts.sampling import SamplingConfig
     from speech.tts.synthesiser import Synthesiser
+    from speech.vc.converter import Converter
 
 Device = str | torch.device | None
-KINDS = {"fastconformer": "recogniser", "synthesiser": "synthesiser"}
+KINDS = {"fastconformer": "recogniser", "synthesiser": "synthesiser", "converter": "converter"}
 """What the families of checkpoints are."""
 
 
@@ -42,7 +52,17 @@ def load(
     voice_text: str | None = None,
     context: Context | None = None,
     sampling: Sampling | None = None,
+    codes: SamplingConfig | None = None,
 ) -> Synthesiser: ...
+@overload
+def load(
+    name: Literal["vc"],
+    device: Device = None,
+    *,
+    target: str | Path | None = None,
+    chunk: float | None = None,
+    steps: int | None = None,
+) -> Converter: ...
 @overload
 def load(
     name: str | Path,
@@ -55,7 +75,11 @@ def load(
     voice_text: str | None = None,
     context: Context | None = None,
     sampling: Sampling | None = None,
-) -> Recogniser | Synthesiser: ...
+    codes: SamplingConfig | None = None,
+    target: str | Path | None = None,
+    chunk: float | None = None,
+    steps: int | None = None,
+) -> Recogniser | Synthesiser | Converter: ...
 def load(
     name: str | Path = "asr",
     device: Device = None,
@@ -67,17 +91,21 @@ def load(
     voice_text: str | None = None,
     context: Context | None = None,
     sampling: Sampling | None = None,
-) -> Recogniser | Synthesiser:
-    """Load a recogniser or a synthesiser.
+    codes: SamplingConfig | None = None,
+    target: str | Path | None = None,
+    chunk: float | None = None,
+    steps: int | None = None,
+) -> Recogniser | Synthesiser | Converter:
+    """Load a recogniser, a synthesiser or a converter.
 
-    name: `asr` or `tts`, the models that ship with the package; a checkpoint folder; a `.nemo` file; a folder of
-    CosyVoice 2 or 3; or a hub name such as `nvidia/stt_en_fastconformer_hybrid_large_streaming_multi` or
+    name: `asr`, `tts` or `vc`, the models that ship with the package; a checkpoint folder; a `.nemo` file; a folder of
+    CosyVoice 2 or 3 or of MeanVC; or a hub name such as `nvidia/stt_en_fastconformer_hybrid_large_streaming_multi` or
     `FunAudioLLM/CosyVoice2-0.5B`. What has to be fetched or converted is kept in the cache, and loading it again needs
     no network.
     device: "cpu", "cuda", "cuda:1", ...; by default the first CUDA device where there is one.
     dtype: precision of the parameters, float32 by default; of a synthesiser, that of language model and flow, while the
-    small parts beside them stay exact. On a CPU float32 weights are laid out for inference; to
-    train a model, read it with `hub.checkpoint.load_folder` instead.
+    small parts beside them stay exact; a converter has float32 alone. On a CPU float32 weights are laid out for
+    inference; to train a model, read it with `hub.checkpoint.load_folder` instead.
 
     Of a recogniser:
     look_ahead: milliseconds of future that the model may wait for, one of those it was trained for; by default the
@@ -90,24 +118,38 @@ def load(
     voice_text: what is said in the recording, if known; the voice is closer to it then.
     context, sampling: how far the flow sees, and its steps; by default as the model was trained. With a `left` that is
     as long as all that is said (and its prompt), what is said is what a model of unbounded memory says.
+    codes: how the language model's codes are chosen and, where it has draft heads, whether it drafts; by default as the
+    model's own configuration says (`synthesiser.model.config.sampling`).
+
+    Of a converter:
+    target: the default voice: one that the model has, a recording of it of a second or more, or a file that
+    `Converter.save_target` wrote.
+    chunk: milliseconds of sound that are converted at once; steps: evaluations of the network for each.
 
     Raises:
-        SpeechError: the model is unknown or damaged, or has no such look-ahead, decoder or voice, or is not of the kind
-            that an argument is for, or the device is not there.
+        SpeechError: the model is unknown or damaged, or has no such look-ahead, decoder, voice, target or chunk, or is
+            not of the kind that an argument is for, or the device is not there.
     """
     folder = locate(name)
-    listening = {"look_ahead": look_ahead, "decoder": decoder}
-    speaking = {"voice": voice, "voice_text": voice_text, "context": context, "sampling": sampling}
     kind = KINDS[read_config(folder)[0]]
-    strange = [key for key, value in (speaking if kind == "recogniser" else listening).items() if value is not None]
+    options: dict[str, dict[str, Any]] = {
+        "recogniser": {"look_ahead": look_ahead, "decoder": decoder},
+        "synthesiser": {
+            "voice": voice,
+            "voice_text": voice_text,
+            "context": context,
+            "sampling": sampling,
+            "codes": codes,
+        },
+        "converter": {"target": target, "chunk": chunk, "steps": steps},
+    }
+    own = options.pop(kind)
+    strange = [key for others in options.values() for key, value in others.items() if value is not None]
     if strange:
-        known = ", ".join(listening if kind == "recogniser" else speaking)
-        raise SpeechError(f"expected {known} for the {kind} {name}, got {', '.join(strange)}: leave that out")
+        raise SpeechError(f"expected {', '.join(own)} for the {kind} {name}, got {', '.join(strange)}: leave that out")
     if kind == "recogniser":
-        return load_recogniser(folder, device, look_ahead, decoder, dtype)
-    return load_synthesiser(
-        folder, device, dtype, voice=voice, voice_text=voice_text, context=context, sampling=sampling
-    )
+        return load_recogniser(folder, device, dtype=dtype, **own)
+    return (load_synthesiser if kind == "synthesiser" else load_converter)(folder, device, dtype, **own)
 
 
 def load_recogniser(
@@ -136,6 +178,7 @@ def load_synthesiser(
     voice_text: str | None = None,
     context: Context | None = None,
     sampling: Sampling | None = None,
+    codes: SamplingConfig | None = None,
 ) -> Synthesiser:
     """`load` for a synthesiser of any name. Raises SpeechError for another kind of model too."""
     from speech.content.onnx import ONNXSpeakerEncoder, ONNXSpeechTokenizer
@@ -155,12 +198,37 @@ def load_synthesiser(
         speaker=model.speaker or speaker,
         context=context,
         sampling=sampling,
+        codes=codes,
     )
     if voice is not None:
         _choose(synthesiser, voice, voice_text)
     elif voice_text is not None:
         raise SpeechError("expected voice_text beside the recording of a voice, got it alone: pass voice=... too")
     return synthesiser
+
+
+def load_converter(
+    name: str | Path = "vc",
+    device: Device = None,
+    dtype: torch.dtype | None = None,
+    *,
+    target: str | Path | None = None,
+    chunk: float | None = None,
+    steps: int | None = None,
+) -> Converter:
+    """`load` for a converter of any name. Raises SpeechError for another kind of model too."""
+    from speech.vc.converter import Converter
+    from speech.vc.voice import read_targets
+
+    if dtype not in (None, torch.float32):
+        raise SpeechError(f"expected float32 for a converter, which has no other precision, got {dtype}: leave it out")
+    checkpoint = _read(name, "converter", device, None)
+    model: Any = checkpoint.model
+    files = checkpoint.files
+    converter = Converter(model, read_targets(files[TARGETS]) if TARGETS in files else {}, chunk=chunk, steps=steps)
+    if target is not None:
+        converter.prefer(converter.take_up(target))
+    return converter
 
 
 def _read(name: str | Path, kind: str, device: Device, dtype: torch.dtype | None) -> Checkpoint:

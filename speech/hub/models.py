@@ -22,7 +22,7 @@ from speech.hub.find import (
     import_foreign,
     is_hub_name,
 )
-from speech.hub.public import is_cosyvoice
+from speech.hub.public import is_public
 
 PUBLIC = (
     "nvidia/stt_en_fastconformer_hybrid_large_streaming_multi",
@@ -52,7 +52,8 @@ class Entry:
 class Info:
     """What is known of one model. size: bytes on disk.
 
-    look_aheads (milliseconds), heads, vocabulary: of a recogniser; voices: of a synthesiser. The default comes first.
+    look_aheads (milliseconds), heads, vocabulary: of a recogniser; voices: of a synthesiser; targets, chunk
+    (milliseconds): of a converter. The default comes first.
     """
 
     name: str
@@ -67,6 +68,8 @@ class Info:
     heads: tuple[str, ...] = ()
     vocabulary: int = 0
     voices: tuple[str, ...] = ()
+    targets: tuple[str, ...] = ()
+    chunk: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -92,7 +95,7 @@ def info(name: str | Path) -> Info:
     folder = find(name)
     if folder is None:
         hint = "see `speech models list`"
-        if Path(name).suffix == ".nemo" or is_cosyvoice(Path(name)):
+        if Path(name).suffix == ".nemo" or is_public(Path(name)):
             hint = f"`speech models import {name}` converts it"
         elif is_hub_name(name):
             hint = f"`speech models pull {name}` fetches it"
@@ -101,7 +104,8 @@ def info(name: str | Path) -> Info:
 
     family, config = read_config(folder)
     licence, summary = read_card(folder / CARD)
-    details = _synthesiser(folder, config) if family == "synthesiser" else _recogniser(config)
+    kinds = {"synthesiser": _synthesiser, "converter": _converter}
+    details = kinds[family](folder, config) if family in kinds else _recogniser(config)
     return Info(
         name=str(name),
         path=str(folder),
@@ -132,6 +136,19 @@ def _synthesiser(folder: Path, config: Any) -> dict[str, Any]:
     return {"sample_rate": config.vocoder.sample_rate, "voices": voices}
 
 
+def _converter(folder: Path, config: Any) -> dict[str, Any]:
+    from speech.hub.checkpoint import TARGETS
+    from speech.vc.voice import read_targets
+
+    path = folder / TARGETS
+    targets = tuple(read_targets(path)) if path.is_file() else ()
+    return {
+        "sample_rate": config.sample_rate,
+        "targets": targets,
+        "chunk": round(1e3 * config.network.chunk * config.frame),
+    }
+
+
 def pull(name: str) -> Path:
     """Fetch a hub model into the cache, again if it is there already; returns its checkpoint folder."""
     if not is_hub_name(name):
@@ -142,7 +159,7 @@ def pull(name: str) -> Path:
 
 
 def import_model(path: str | Path, to: str | Path | None = None) -> Path:
-    """Convert a `.nemo` file or a folder of CosyVoice 2 or 3 into the checkpoint folder `to`; returns that folder.
+    """Convert a `.nemo` file or a folder of CosyVoice or MeanVC into the checkpoint folder `to`; returns that folder.
 
     to: by default a folder in the cache.
     """

@@ -14,13 +14,13 @@ from speech.streaming.frames import Frames
 
 
 def test_contexts_count_in_tokens() -> None:
-    assert Context(25, 50, 75).attention(2) == {"chunk": 50, "left": 100, "sinks": 150}
+    assert Context(25, 50, 75, 5).attention(2) == {"chunk": 50, "left": 100, "sinks": 150, "ahead": 10}
     assert Context(25, 50).streams and not Context(25, None).streams and not Context(None).streams
     assert Context(3, None).attention(1)["left"] % 3 == 0
     assert "chunk" not in Context(None).attention(2)
 
 
-@pytest.mark.parametrize("wrong", [(0, 10), (4, 6), (4, -4), (4, 4, -1)])
+@pytest.mark.parametrize("wrong", [(0, 10), (4, 6), (4, -4), (4, 4, -1), (4, 4, 0, 5)])
 def test_impossible_contexts_are_refused(wrong: tuple[int, ...]) -> None:
     with pytest.raises(SpeechError, match="multiple of it"):
         Context(*wrong)

@@ -1,0 +1,182 @@
+"""A live conversion: samples in, and a constant delay later samples in another voice out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from speech.audio.samples import to_float
+from speech.errors import SpeechError
+from speech.streaming.driver import Driver
+from speech.streaming.module import Sequential, Streaming
+from speech.vc.limiter import limited
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Where the delay of a stream comes from, in seconds; computing is not counted.
+
+    resampling_in, resampling_out, vocoder: what these need of the sound to come. look_ahead: what content encoder and
+    network need. chunk: the rest, the sound that is gathered for a step.
+    """
+
+    resampling_in: float
+    chunk: float
+    look_ahead: float
+    vocoder: float
+    resampling_out: float
+
+    @property
+    def total(self) -> float:
+        """The delay: output i is input i so much later."""
+        return self.resampling_in + self.chunk + self.look_ahead + self.vocoder + self.resampling_out
+
+
+def delay_of(pipeline: Sequential, chunk: int, phase: int) -> int:
+    """Output samples by which a pipeline that runs in chunks of samples is behind, at the most: never more are missing.
+
+    When the inputs up to index phase + (k + 1) * chunk have come, the outputs up to first + (k + 1) * chunk * up / down
+    are there; just before, it is those of a chunk less.
+    """
+    return -((phase + chunk) * -pipeline.up // pipeline.down) - pipeline.first(phase)
+
+
+def latency_of(pipeline: Sequential, sample_rate: int, chunk: int, phase: int) -> Latency:
+    """The delay of a pipeline, of the stages of `ConverterModel.pipeline`, at `sample_rate` input samples a second."""
+    up, down, start, behind = 1, 1, phase, Fraction(phase)
+    waits: dict[str, Fraction] = {}
+    for name, stage in pipeline.named_children():
+        assert isinstance(stage, Streaming)
+        start, up, down = stage.first(start), up * stage.up, down * stage.down
+        waits[name] = max((behind - Fraction(start * down, up)) / sample_rate, Fraction(0))
+        behind = Fraction(start * down, up)
+    total = Fraction(delay_of(pipeline, chunk, phase) * down, up * sample_rate)
+    return Latency(
+        float(waits.get("resampling_in", 0)),
+        float(total - sum(waits.values())),
+        float(waits["content"] + waits["network"]),
+        float(waits["vocoder"]),
+        float(waits.get("resampling_out", 0)),
+    )
+
+
+class ConversionStream:
+    """One live stream: as much comes out of each `push` as went in, `latency.total` seconds late. A context manager.
+
+    What comes out does not depend on how the input is cut. It is mono float32 and never leaves [-1, 1]. One stream is
+    for one thread at a time; `target` may be set from any.
+
+    pipeline: of `ConverterModel.pipeline`. network: the network's stage for a target by its name; it raises SpeechError
+    for a name that it does not know. target: the first one's. sample_rate, output_rate: in Hz. step: seconds that a
+    step takes at least; longer ones are faster and later.
+    """
+
+    def __init__(
+        self,
+        pipeline: Sequential,
+        network: Callable[[str], Streaming],
+        target: str,
+        sample_rate: int,
+        output_rate: int,
+        step: float = 0.0,
+    ) -> None:
+        self.sample_rate, self.output_rate, self.muted_chunks = sample_rate, output_rate, 0
+        chunk = pipeline.grain * max(1, round(step * sample_rate / pipeline.grain))
+        self._driver = Driver(pipeline, chunk, input_dtype=torch.float32, outputs=())
+        self._network = network
+        self.latency = latency_of(pipeline, sample_rate, chunk, self._driver.phase)
+        self.delay = delay_of(pipeline, chunk, self._driver.phase)
+        self._ready = np.zeros(self.delay, np.float32)
+        self._received = self._returned = 0
+        self._ended = self._closed = False
+        self.target = target
+
+    @property
+    def target(self) -> str:
+        """The name of the voice that comes out. Set, it is heard from the next step on, without a break.
+
+        Setting raises SpeechError for a name that the converter does not have.
+        """
+        return self._target
+
+    @target.setter
+    def target(self, name: str) -> None:
+        stages = dict(self._driver.module.named_children()) | {"network": self._network(name)}
+        self._driver.module = Sequential(**stages)
+        self._target = name
+
+    def push(self, samples: np.ndarray) -> np.ndarray:
+        """Take mono samples [n] at `sample_rate` Hz, float32 in [-1, 1] or int16; returns the output for this time.
+
+        That is [m] float32 at `output_rate` Hz, so that of n samples in all floor(n * output_rate / sample_rate) have
+        come; the first `latency.total` seconds are silence. Raises SpeechError for any other array, for NaN or
+        infinity, and for a stream that was flushed or closed.
+        """
+        self._check_open()
+        x = to_float(samples)
+        self._received += len(x)
+        self._feed(x)
+        return self._take(self._received * self.output_rate // self.sample_rate)
+
+    def flush(self) -> np.ndarray:
+        """End the stream; returns what is still on its way, so that all that was pushed has come out, `delay` late.
+
+        Raises SpeechError for a stream that was flushed or closed.
+        """
+        self._check_open()
+        wanted = -(-self._received * self.output_rate // self.sample_rate)
+        pipeline, silence = self._driver.module, 0  # in which the sound ends, so that its last part is converted, too
+        while pipeline.total(self._driver.received + silence) < wanted:
+            silence += pipeline.grain
+        self._feed(np.zeros(silence, np.float32))
+        self._keep(self._driver.flush())
+        self._ended = True
+        return self._take(self.delay + wanted)
+
+    def close(self) -> None:
+        """Let the stream go; closing twice is fine."""
+        self._closed = True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _check_open(self) -> None:
+        if self._ended or self._closed:
+            done = "closed" if self._closed else "flushed"
+            raise SpeechError(f"expected an open stream, but it was {done}: open another with Converter.stream()")
+
+    def _feed(self, x: np.ndarray) -> None:
+        """Run samples step by step, so that each is judged alone."""
+        driver = self._driver
+        while len(x):
+            room = driver.chunk - (driver.received - driver.phase) % driver.chunk
+            self._keep(driver.push(torch.tensor(x[:room])))
+            x = x[room:]
+
+    def _keep(self, y: Tensor) -> None:
+        """Put what a step gave behind what is ready; one that went wrong is silence, and its traces are wiped off."""
+        samples = y.float().cpu().numpy()
+        if not np.isfinite(samples).all():
+            samples = np.zeros_like(samples)
+            self._driver.arena.reset([0])
+            self.muted_chunks += 1
+        self._ready = np.concatenate([self._ready, limited(samples)])
+
+    def _take(self, until: int) -> np.ndarray:
+        """The samples up to the `until`-th of all."""
+        count = until - self._returned
+        out, self._ready = self._ready[:count], self._ready[count:]
+        self._returned = until
+        return out

@@ -1,0 +1,164 @@
+"""What a target voice does to content features: cross attention over its mel frames or over its timbre tokens."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
+
+from speech.errors import SpeechError
+from speech.flow.layers import FeedForward
+from speech.kernels.linear import Linear
+
+
+@dataclass(frozen=True)
+class Target:
+    """A voice as the network needs it, computed once: one of many rows, or one row for all.
+
+    speaker: [b, s], the speaker vector. keys, values: of every cross attention, each [b, h, p, e]. valid: [b, p] bool,
+    which of them are no padding, where rows have prompts of unequal length.
+    """
+
+    speaker: Tensor
+    keys: tuple[Tensor, ...]
+    values: tuple[Tensor, ...]
+    valid: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class PromptConfig:
+    """Of a `PromptTimbre`. hidden: width of its feed-forward layers. Defaults: MeanVC."""
+
+    layers: int = 2
+    heads: int = 4
+    hidden: int = 256
+
+
+@dataclass(frozen=True)
+class TokenConfig:
+    """Of a `TokenTimbre`. tokens: how many; heads, inner: of its attention. Defaults: MeanVC 2."""
+
+    tokens: int = 32
+    heads: int = 4
+    inner: int = 128
+
+
+class Timbre(nn.Module):
+    """Content features in the light of a target. [b, t, content] -> [b, t, content]."""
+
+    def target(self, speaker: Tensor, mel: Tensor | None = None, lengths: Tensor | None = None) -> Target:
+        """The target of a speaker vector [b, s] and of reference mel frames [b, p, mel], of which `lengths` [b] count.
+
+        Raises SpeechError where the network needs frames of a reference and there are none.
+        """
+        raise NotImplementedError
+
+    def forward(self, content: Tensor, target: Target) -> Tensor:
+        """content: [b, t, content]; the target has b rows or one."""
+        raise NotImplementedError
+
+
+class CrossAttention(nn.Module):
+    """Frames attend to what is kept of a target. x: [b, t, dim] -> [b, t, dim]."""
+
+    def __init__(self, dim: int, heads: int, inner: int, key_dim: int, value_dim: int) -> None:
+        super().__init__()
+        if inner % heads:
+            raise ValueError(f"expected an inner width of a multiple of {heads} heads, got {inner}")
+        self.heads = heads
+        self.q, self.k, self.v = Linear(dim, inner), Linear(key_dim, inner), Linear(value_dim, inner)
+        self.out = Linear(inner, dim)
+
+    def kept(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys from [b, p, key_dim] and values from [b, p, value_dim], each [b, h, p, e]."""
+        return self._split(self.k(keys)), self._split(self.v(values))
+
+    def forward(self, x: Tensor, keys: Tensor, values: Tensor, valid: Tensor | None) -> Tensor:
+        """keys, values: [b or 1, h, p, e]; valid: [b or 1, p] bool."""
+        q = self._split(self.q(x))
+        keys, values = (y.expand(len(x), -1, -1, -1) for y in (keys, values))
+        y = scaled_dot_product_attention(q, keys, values, None if valid is None else valid[:, None, None])
+        return self.out(y.transpose(1, 2).flatten(2))
+
+    def _split(self, x: Tensor) -> Tensor:
+        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+
+class PromptLayer(nn.Module):
+    """Cross attention and feed-forward, each with a residual and a norm behind it. [b, t, d] -> [b, t, d]."""
+
+    def __init__(self, config: PromptConfig, content: int, speaker: int, mel: int) -> None:
+        super().__init__()
+        self.attention = CrossAttention(content, config.heads, content, mel + speaker, mel)
+        self.norm1, self.norm2 = nn.LayerNorm(content), nn.LayerNorm(content)
+        self.ff = FeedForward(content, config.hidden, nn.ReLU())
+
+    def forward(self, x: Tensor, keys: Tensor, values: Tensor, valid: Tensor | None) -> Tensor:
+        x = self.norm1(x + self.attention(x, keys, values, valid))
+        return self.norm2(x + self.ff(x))
+
+
+class PromptTimbre(Timbre):
+    """Cross attention over mel frames of the target (the timbre encoder of MeanVC, arXiv 2510.08392).
+
+    Keys are made of frames and speaker vector, values of frames alone; frames have no positions, so a reference may be
+    several recordings one behind the other, in any order.
+    """
+
+    def __init__(self, config: PromptConfig, content: int, speaker: int, mel: int) -> None:
+        super().__init__()
+        self.voice = Linear(speaker, speaker, bias=False)
+        self.layers = nn.ModuleList(PromptLayer(config, content, speaker, mel) for _ in range(config.layers))
+
+    def target(self, speaker: Tensor, mel: Tensor | None = None, lengths: Tensor | None = None) -> Target:
+        if mel is None or not mel.shape[1]:
+            raise SpeechError("expected mel frames of a reference for this network, got none: give a recording")
+        valid = None
+        if lengths is not None:
+            valid = torch.arange(mel.shape[1], device=mel.device) < lengths[:, None].clamp(min=1)
+        keys = torch.cat([mel, self.voice(speaker)[:, None].expand(-1, mel.shape[1], -1)], -1)
+        kept = [layer.attention.kept(keys, mel) for layer in self._each()]
+        return Target(speaker, tuple(k for k, _ in kept), tuple(v for _, v in kept), valid)
+
+    def forward(self, content: Tensor, target: Target) -> Tensor:
+        for layer, keys, values in zip(self._each(), target.keys, target.values, strict=True):
+            content = layer(content, keys, values, target.valid)
+        return content
+
+    def _each(self) -> list[PromptLayer]:
+        return list(self.layers)  # type: ignore[arg-type]
+
+
+class Tokens(nn.Module):
+    """Tokens that all voices share, moved by a speaker vector. speaker: [b, s] -> [b, n, dim]."""
+
+    def __init__(self, count: int, dim: int, speaker: int) -> None:
+        super().__init__()
+        self.prior = nn.Parameter(torch.randn(count, dim))
+        self.move = nn.Sequential(Linear(speaker, dim), nn.SiLU(), Linear(dim, count * dim))
+        self.norm = nn.LayerNorm(dim)
+
+    def forward(self, speaker: Tensor) -> Tensor:
+        return self.norm(self.move(speaker).unflatten(-1, self.prior.shape) + self.prior.tanh())
+
+
+class TokenTimbre(Timbre):
+    """Cross attention over universal timbre tokens, for which a speaker vector is enough (MeanVC 2, arXiv 2606.09050).
+
+    Content passes through the attention alone, without a residual.
+    """
+
+    def __init__(self, config: TokenConfig, content: int, speaker: int) -> None:
+        super().__init__()
+        self.keys, self.values = (Tokens(config.tokens, content, speaker) for _ in range(2))
+        self.attention = CrossAttention(content, config.heads, config.inner, content, content)
+        self.norm = nn.LayerNorm(content)
+
+    def target(self, speaker: Tensor, mel: Tensor | None = None, lengths: Tensor | None = None) -> Target:
+        keys, values = self.attention.kept(self.keys(speaker), self.values(speaker))
+        return Target(speaker, (keys,), (values,))
+
+    def forward(self, content: Tensor, target: Target) -> Tensor:
+        return self.norm(self.attention(content, target.keys[0], target.values[0], target.valid))

@@ -1,0 +1,145 @@
+"""Target voices: what a converter must know of a speaker, computed once and kept."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from speech.audio.file import Audio, Reader, blocks
+from speech.audio.mel import LogMel, MelConfig
+from speech.audio.resample import resample
+from speech.content.reference import RATE, SpeakerEncoder, mean_vector, recording
+from speech.errors import SpeechError
+from speech.streaming.frames import Frames
+from speech.vc.model import ConverterModelConfig
+from speech.vc.timbre import PromptConfig
+
+SHORTEST, LONGEST = 1.0, 60.0
+"""Seconds that a reference recording must have, and that are heard of a longer one."""
+
+PROMPT = 20.0
+"""Seconds of mel frames that are kept of all references of a voice together."""
+
+FULL_SCALE, CLIPPED = 0.999, 1e-3
+"""Samples from this level on are cut off; a recording with a larger share of them is clipped."""
+
+
+@dataclass(frozen=True, eq=False)
+class TargetVoice:
+    """A speaker to convert to. speaker: [s], the speaker vector; mel: [p, bands], mel frames of the references."""
+
+    speaker: Tensor
+    mel: Tensor
+
+
+def fitting(name: str, voice: TargetVoice, config: ConverterModelConfig) -> TargetVoice:
+    """A voice, if a model of this configuration can convert to it. Raises SpeechError otherwise."""
+    network = config.network
+    fits = voice.speaker.shape == (network.speaker,) and voice.mel.shape[1:] == (network.mel,)
+    if isinstance(network.timbre, PromptConfig) and not len(voice.mel):
+        fits = False
+    if not fits or not voice.speaker.isfinite().all() or not voice.mel.isfinite().all():
+        raise SpeechError(
+            f"expected a target of this model (speaker vectors of {network.speaker} values, {network.mel} mel bands), "
+            f"{name!r} is of another: take it up from its recording again"
+        )
+    return voice
+
+
+def take_up(
+    recordings: Sequence[str | Path | Audio], speaker: SpeakerEncoder, mel: MelConfig, seconds: float = PROMPT
+) -> TargetVoice:
+    """The voice of one or more recordings of a speaker: their mean vector, and mel frames of all of them.
+
+    seconds: of mel frames that are kept, of no recording more than its share. Warns of clipped recordings. Raises
+    SpeechError for none, and for one that cannot be read, is shorter than a second or silent.
+    """
+    if not recordings:
+        raise SpeechError("expected at least one recording of the target, got none: name one")
+    samples = [_heard(source) for source in recordings]
+    front, room = LogMel(mel), round(seconds * mel.sample_rate / mel.hop) // len(samples)
+    frames = []
+    for x in samples:
+        x = torch.from_numpy(resample(x, RATE, mel.sample_rate))
+        with torch.inference_mode():
+            frames.append(front(Frames.whole(x[None])).data[0, :room])
+    return TargetVoice(mean_vector([speaker.embed(x) for x in samples]), torch.cat(frames))
+
+
+def count_clipped(samples: np.ndarray) -> int:
+    """How many samples [n] lie at full scale."""
+    return int(np.count_nonzero(np.abs(samples) >= FULL_SCALE))
+
+
+def warn_clipped(name: str, clipped: int, count: int) -> None:
+    """Warn if too many samples of a recording are cut off."""
+    if clipped > CLIPPED * count:
+        warnings.warn(
+            f"{name} is clipped ({100 * clipped / count:.1f} % of its samples at full scale), so the voice may sound "
+            "rough: record it again, more quietly",
+            stacklevel=2,
+        )
+
+
+def pack_targets(voices: Mapping[str, TargetVoice]) -> bytes:
+    """Voices by name, in their order, as the content of a `targets.safetensors`."""
+    tensors = {}
+    for order, (name, voice) in enumerate(voices.items()):
+        tensors[f"{name}.order"] = torch.tensor(order)
+        tensors[f"{name}.speaker"] = voice.speaker.cpu().contiguous()
+        tensors[f"{name}.mel"] = voice.mel.cpu().contiguous()
+    return save(tensors)
+
+
+def read_targets(path: Path) -> dict[str, TargetVoice]:
+    """The voices of a `targets.safetensors`, by name, in their order. Raises SpeechError for a damaged file."""
+    try:
+        tensors = load(path.read_bytes())
+    except (OSError, SafetensorError) as error:
+        raise SpeechError(f"expected {path} to be whole, it is damaged or cut short: fetch it again") from error
+    names = {key.rpartition(".")[0] for key in tensors}
+    voices = {}
+    for name in sorted(names, key=lambda name: (int(tensors.get(f"{name}.order", 0)), name)):
+        parts = [tensors.get(f"{name}.{part}", torch.empty(())) for part in ("speaker", "mel")]
+        if [part.dim() for part in parts] != [1, 2]:
+            raise SpeechError(
+                f"expected a speaker vector and mel frames of the target {name!r} in {path}, got something else: save "
+                "it anew"
+            )
+        voices[name] = TargetVoice(parts[0].float(), parts[1].float())
+    if not voices:
+        raise SpeechError(f"expected targets in {path}, it holds none: save one with Converter.save_target")
+    return voices
+
+
+def _heard(source: str | Path | Audio) -> np.ndarray:
+    """What is heard of a reference recording, float32 [n] at 16 kHz."""
+    name = "the recording" if isinstance(source, Audio) else str(source)
+    audio = source if isinstance(source, Audio) else _beginning(source)
+    try:
+        x = recording(audio.samples, audio.sample_rate, shortest=SHORTEST, audible=True).numpy()
+    except SpeechError as error:
+        raise SpeechError(f"{name} cannot be a target: {error}") from error
+    warn_clipped(name, count_clipped(audio.samples), len(audio.samples))
+    return x[: round(LONGEST * RATE)]
+
+
+def _beginning(path: str | Path) -> Audio:
+    """The first minute of a file, at its own rate, at which clipping shows."""
+    with Reader(path) as reader:
+        rate = reader.sample_rate
+    parts, count = [], 0
+    for part in blocks(path, rate):
+        parts.append(part)
+        count += len(part)
+        if count >= LONGEST * rate:
+            break
+    return Audio(np.concatenate(parts), rate)

@@ -1,0 +1,56 @@
+"""The converter's network and its parts, small."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+
+import torch
+
+from speech.flow.solver import Sampling, start_noise
+from speech.streaming.module import Streaming
+from speech.vc.interpolate import Interpolate
+from speech.vc.network import ConverterConfig, ConverterNetwork
+from speech.vc.timbre import PromptConfig, TokenConfig
+from tests.streaming.case import Case, D
+
+TWO_STEPS = Sampling(2, 0.0, True, (1.0, 0.8, 0.0))
+FIRST = ConverterConfig(
+    content=6,
+    speaker=3,
+    mel=5,
+    rate=2,
+    timbre=PromptConfig(layers=2, heads=2, hidden=8),
+    dim=16,
+    layers=2,
+    head_dim=4,
+    chunk=4,
+    past=(2,),
+    sampling=TWO_STEPS,
+)
+SECOND = replace(
+    FIRST, timbre=TokenConfig(tokens=3, heads=2, inner=8), chunk=6, past=(2, 1), ahead=(2, 0), history=False
+)
+BOTH = replace(FIRST, ahead=(2, 4))
+"""History and a look-ahead in every layer."""
+
+
+def _solver(config: ConverterConfig) -> Streaming:
+    return ConverterNetwork(config).solver(noise=start_noise(config.mel, 30))
+
+
+def _pipeline(config: ConverterConfig) -> Streaming:
+    network, generator = ConverterNetwork(config), torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        speaker, mel = torch.randn(1, 3, generator=generator), torch.randn(1, 7, 5, generator=generator)
+        return network.pipeline(network.target(speaker, mel))
+
+
+CASES: dict[str, Case] = {
+    "interpolate": Case(lambda: Interpolate(D, 4)),
+    "chunk solver": Case(partial(_solver, FIRST), (9,)),
+    "chunk solver ahead": Case(partial(_solver, SECOND), (9,)),
+    "chunk solver with history, ahead": Case(partial(_solver, BOTH), (9,)),
+    "converter": Case(partial(_pipeline, FIRST), (6,)),
+    "converter ahead": Case(partial(_pipeline, SECOND), (6,)),
+}

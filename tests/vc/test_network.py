@@ -1,0 +1,147 @@
+"""The converter's network: targets and their change, training beside streaming, configurations that cannot be."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from speech.errors import SpeechError
+from speech.flow.solver import Sampling
+from speech.hub.schema import from_tree, to_tree
+from speech.kernels.linear import pack
+from speech.streaming.arena import Arena
+from speech.streaming.driver import Driver
+from speech.streaming.frames import Frames
+from speech.vc.network import ConverterConfig, ConverterNetwork
+from speech.vc.timbre import Target
+from speech.vc.training import converter_loss, worn
+from tests.streaming.cases_vc import FIRST, SECOND
+
+ONE_STEP = Sampling(1, 0.0, True)
+CONFIGS = pytest.mark.parametrize("config", [FIRST, SECOND], ids=["history", "ahead"])
+
+
+def made(config: ConverterConfig) -> ConverterNetwork:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return ConverterNetwork(config).eval()
+
+
+def drawn(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def target(network: ConverterNetwork, seed: int) -> Target:
+    return network.target(drawn(1, 3, seed=seed), drawn(1, 7, 5, seed=seed + 1))
+
+
+@CONFIGS
+@torch.inference_mode()
+def test_the_voice_and_the_steps_change_within_a_stream(config: ConverterConfig) -> None:
+    """What was put out stays, and what comes goes on from it: as if the conditions alone had changed."""
+    network, content = made(config), drawn(18, config.content)
+    voices = [network.pipeline(target(network, seed)) for seed in (1, 5)]
+    driver = Driver(voices[0], config.chunk // config.rate, shape=(config.content,))
+    mel = [driver.push(content[:9])]
+    driver.module = voices[1]
+    mel += [driver.push(content[9:]), driver.flush()]
+
+    at_rate = voices[0].get_submodule("interpolate")(Frames.whole(content[None])).data
+    begin = sum(map(len, mel[:1])) + max(config.ahead)  # the first conditions of the first step of the second voice
+    both = [network.conditioned(at_rate, target(network, seed)) for seed in (1, 5)]
+    conditions = torch.cat([both[0][:, :begin], both[1][:, begin:]], 1)
+    wanted = network.solver()(Frames.whole(conditions)).data[0]
+    torch.testing.assert_close(torch.cat(mel), wanted, atol=1e-5, rtol=0)
+    steps = network.pipeline(target(network, 1), Sampling(3, 0.0, True))
+    assert Arena(steps, 1).buffer.shape == Arena(voices[0], 1).buffer.shape
+
+
+@torch.inference_mode()
+def test_rows_have_targets_of_their_own() -> None:
+    network, content = made(FIRST), drawn(2, 6, FIRST.content)
+    speakers, prompts = drawn(2, 3, seed=1), drawn(2, 7, 5, seed=2)
+    prompts[1, 4:] = 99.0
+    both = network.conditioned(content, network.target(speakers, prompts, torch.tensor([7, 4])))
+    for row, length in ((0, 7), (1, 4)):
+        own = network.target(speakers[row : row + 1], prompts[row : row + 1, :length])
+        torch.testing.assert_close(both[row : row + 1], network.conditioned(content[row : row + 1], own))
+
+
+@CONFIGS
+@torch.inference_mode()
+def test_training_sees_what_a_stream_sees(config: ConverterConfig) -> None:
+    """In one step from noise, with the stream's own output for its history, training's network gives that output."""
+    network, lengths = made(config), torch.tensor([21, 13])
+    conditions = drawn(2, 21, config.content + config.speaker)
+    put_out = network.solver(ONE_STEP)(Frames.whole(conditions, lengths)).data
+    noise, ones = network.noise[:21].expand(2, -1, -1), torch.ones(2)
+    valid = torch.arange(21) < lengths[:, None]
+
+    def again(**settings: Any) -> Tensor:
+        return noise - network(noise, ones, 0 * ones, conditions, lengths, put_out, **settings)
+
+    torch.testing.assert_close(again()[valid], put_out[valid], atol=1e-5, rtol=0)
+    if config.history:
+        apart = (again(alone=True) - put_out).abs().amax(-1)[0]
+        assert apart[: 2 * config.chunk].max() < 1e-5 < apart[2 * config.chunk :].max()
+
+
+@CONFIGS
+def test_the_loss_reaches_every_weight(config: ConverterConfig) -> None:
+    network, mel, lengths = made(config), drawn(3, 12, config.mel), torch.tensor([12, 12, 7])
+    heard = network.target(drawn(3, 3, seed=1), drawn(3, 7, 5, seed=2))
+    conditions = network.conditioned(drawn(3, 12, config.content), heard)
+    times = torch.tensor([0.9, 0.7, 0.4]), torch.tensor([0.2, 0.7, 0.1])
+    noise, clean = drawn(3, 12, config.mel, seed=3), worn(mel, 0.3)
+    converter_loss(network, mel, conditions, lengths, noise, *times, clean=clean).loss.backward()
+    silent = [n for n, p in network.named_parameters() if p.grad is None or not p.grad.isfinite().all()]
+    assert not silent
+
+
+def test_worn_frames_differ_by_row_and_not_by_more_than_asked() -> None:
+    mel = drawn(40, 50, 4)
+    off = (worn(mel, 0.5, torch.Generator().manual_seed(0)) - mel).std((1, 2))
+    assert 0.0 < off.min() < 0.1 and 0.4 < off.max() < 0.6
+    assert torch.equal(worn(mel, 0.0), mel)
+
+
+@torch.inference_mode()
+def test_another_chunk_size_is_the_same_network() -> None:
+    network = made(SECOND)
+    other = network.at(12)
+    assert other.config.chunk == other.solver().grain == 12 and network.at(6) is network
+    pairs = zip(network.parameters(), other.parameters(), strict=True)
+    assert all(a is b for a, b in pairs) and other.noise is network.noise
+
+
+@torch.inference_mode()
+def test_packed_weights_give_the_same() -> None:
+    network, content = made(FIRST), Frames.whole(drawn(1, 8, FIRST.content))
+    before = network.pipeline(target(network, 1))(content).data
+    pack(network)
+    torch.testing.assert_close(network.pipeline(target(network, 1))(content).data, before, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("config", [ConverterConfig(), ConverterConfig.second(), FIRST])
+def test_configurations_go_through_yaml(config: ConverterConfig) -> None:
+    assert from_tree(ConverterConfig, to_tree(config), "config") == config
+
+
+def test_what_cannot_be_is_said() -> None:
+    network = made(FIRST)
+    with pytest.raises(SpeechError, match="mel frames of a reference"):
+        network.target(drawn(1, 3))
+    with pytest.raises(SpeechError, match="without guidance"):
+        network.solver(Sampling(1, 0.7, True))
+    with pytest.raises(SpeechError, match="mean flows"):
+        network.solver(Sampling(1, 0.0))
+    with pytest.raises(SpeechError, match="multiple of 2"):
+        network.at(5)
+    with pytest.raises(SpeechError, match="for each of 2 layers"):
+        replace(FIRST, past=(1, 2, 3))
+    with pytest.raises(ValueError, match="clean frames"):
+        network(*(drawn(1, 4, 5), *torch.ones(2, 1), drawn(1, 4, 9), torch.tensor([4])))
