@@ -1,6 +1,9 @@
 """The definition of `tts`.
 
 * Stages: text front end for a sentence, language model for a code, flow and vocoder for a chunk of the flow.
+* Draft heads, where the model has some: what the heads take to guess so many codes; a pass that verifies these guesses,
+  the heads before it included; and the share of guesses that must be right for a code to cost what it costs without, by
+  processor time. The untrained model gets heads for this; those of a model in a folder are measured as they are.
 * A second of speech, early and late: one stream of random codes, chunk after chunk; the chunk that completes so many
   seconds is timed. Wall time, and this process's processor time, which is what a free core would need.
 * First sound: from the first text to the first samples, the whole way, computing included.
@@ -24,11 +27,13 @@ import torch
 
 from benchmarks.measure import Result, Samples
 from benchmarks.transcribe import resident
-from benchmarks.tts.untrained import SIZES, untrained
+from benchmarks.tts.untrained import SIZES, untrained, untrained_lm
 from speech.hub.load import load_synthesiser
 from speech.tts.generation import Generation
+from speech.tts.lm import TextSpeechLM
+from speech.tts.reader import Reader
 from speech.tts.render import Acoustics
-from speech.tts.sampling import Sampler, uniform
+from speech.tts.sampling import Sampler, SamplingConfig, uniform
 from speech.tts.stages import Stage, Stages
 from speech.tts.synthesiser import Synthesiser
 from speech.tts.text.frontend import pieces
@@ -36,6 +41,7 @@ from speech.tts.voice import Voice
 
 SENTENCE = "The old man, who was 82 years old, rode slowly to the village with a letter for Mr. Brown in his hand. "
 CODES = 40  # of which the language model's time for one is the median
+DRAFTS = (2, 4)  # codes that are guessed after a pass
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -65,6 +71,7 @@ def run(options: argparse.Namespace) -> Iterator[Result]:
             *chunks(synthesiser, options.seconds, options.repeats),
             *first_sound(synthesiser, options.repeats),
             *memory(synthesiser, options.minutes),
+            *drafting(untrained_lm(name, max(DRAFTS)) if name in SIZES else synthesiser.model.lm, synthesiser.reader),
         )
         for case, metric, values, unit in results:
             yield Result(f"{name}: {case}", metric, median(values), unit, len(values), options.threads)
@@ -84,13 +91,71 @@ def reading(synthesiser: Synthesiser, repeats: int) -> Iterator[Row]:
 
 def speaking(synthesiser: Synthesiser) -> Iterator[Row]:
     """Language model: codes one after another, the text behind them given."""
-    model, reader = synthesiser.model, synthesiser.reader
-    generation = Generation(model.lm, reader.layout.script(), Sampler(draws=uniform(torch.Generator().manual_seed(0))))
-    generation.push(id for piece in pieces(SENTENCE * 2) for id in reader.read(piece, 0).ids)
-    codes, samples = generation.codes(), Samples()
+    codes, samples = _begun(synthesiser.model.lm, synthesiser.reader).codes(), Samples()
     for _ in range(CODES):
         samples.time(lambda: next(codes))
     yield from _both("language model, a code", samples)
+
+
+def _begun(lm: TextSpeechLM, reader: Reader, drafts: int = 0) -> Generation:
+    """A stream of codes with enough text."""
+    draws = uniform(torch.Generator().manual_seed(0))
+    generation = Generation(lm, reader.layout.script(), Sampler(SamplingConfig(drafts=drafts), draws))
+    generation.push(id for piece in pieces(SENTENCE * 2) for id in reader.read(piece, 0).ids)
+    return generation
+
+
+def drafting(lm: TextSpeechLM, reader: Reader) -> Iterator[Row]:
+    """Draft heads, as many as the model has of those in `DRAFTS`: their time, a verifying pass, and the break-even."""
+    counts = [drafts for drafts in DRAFTS if drafts <= len(lm.drafts)]
+    if not counts:
+        return
+    streams = {drafts: _begun(lm, reader, drafts) for drafts in (0, *counts)}
+    passes, heads = {drafts: Samples() for drafts in streams}, {drafts: Samples() for drafts in counts}
+    for _ in range(CODES):  # in turn, so that all meet the same machine
+        for drafts, stream in streams.items():
+            _one_pass(stream, passes[drafts])
+        for drafts in counts:
+            heads[drafts].time(lambda drafts=drafts: _guess(lm, drafts))
+    for drafts in counts:
+        case = f"language model, {drafts} drafts"
+        for metric, samples in (("heads", heads[drafts]), ("verifying pass", passes[drafts])):
+            yield case, metric, [1e3 * t for t in samples.wall], "ms"
+            yield case, f"{metric} cpu", [1e3 * t for t in samples.cpu], "ms"
+        ratio = median(passes[drafts].cpu) / median(passes[0].cpu)
+        yield case, "break-even", [100 * break_even(ratio, drafts)], "% right"
+
+
+def _one_pass(stream: Generation, samples: Samples) -> None:
+    """Time the next code that takes a pass."""
+    codes, before = stream.codes(), stream.passes
+    while True:
+        sample = Samples()
+        sample.time(lambda: next(codes))
+        if stream.passes > before:
+            samples.extend(sample)
+            return
+
+
+@torch.inference_mode()
+def _guess(lm: TextSpeechLM, drafts: int) -> None:
+    """What the heads compute after a pass."""
+    state = row = torch.zeros(1, lm.config.decoder.dim)
+    for head in lm.drafts[:drafts]:
+        state = head(state, row)
+        lm.head(state)
+
+
+def break_even(ratio: float, drafts: int) -> float:
+    """The share p of right guesses at which a verifying pass, `ratio` times as long as one without, pays.
+
+    A pass gives 1 + p + ... + p ** drafts codes, since a guess counts if those before it do. Above 1: it never pays.
+    """
+    low, high = 0.0, max(1.0, ratio)
+    for _ in range(50):
+        share = (low + high) / 2
+        low, high = (share, high) if sum(share**i for i in range(drafts + 1)) < ratio else (low, share)
+    return high
 
 
 @dataclass

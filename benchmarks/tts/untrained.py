@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from tokenizers import Tokenizer, decoders, pre_tokenizers
 from tokenizers.models import BPE
@@ -10,7 +12,7 @@ from speech.flow.encoder import EncoderConfig
 from speech.flow.model import FlowConfig
 from speech.flow.unet import UNetConfig
 from speech.kernels.linear import pack
-from speech.tts.lm import TextSpeechConfig
+from speech.tts.lm import TextSpeechConfig, TextSpeechLM
 from speech.tts.model import SynthesiserConfig, SynthesiserModel
 from speech.tts.qwen2 import Qwen2Config
 from speech.tts.reader import PairReader
@@ -40,12 +42,26 @@ def untrained(name: str) -> Synthesiser:
     config = SIZES[name]
     torch.manual_seed(0)
     model = SynthesiserModel(config).eval()
-    vocabulary, bias = config.lm.vocabulary, model.lm.head.bias
-    with torch.no_grad():
-        bias[vocabulary.eos], bias[vocabulary.fill] = CERTAIN, -CERTAIN
+    _talkative(model.lm)
     pack(model)
     voice = Voice.plain(torch.randn(config.flow.speaker), config.flow.mel)
-    return Synthesiser(model, PairReader(_bytes(), vocabulary), {"random": voice})
+    return Synthesiser(model, PairReader(_bytes(), config.lm.vocabulary), {"random": voice})
+
+
+def untrained_lm(name: str, draft_heads: int) -> TextSpeechLM:
+    """The language model of these sizes, with draft heads. It says what `untrained` says; its heads guess badly."""
+    torch.manual_seed(0)
+    lm = TextSpeechLM(replace(SIZES[name].lm, draft_heads=draft_heads)).eval()
+    _talkative(lm)
+    pack(lm)
+    return lm
+
+
+def _talkative(lm: TextSpeechLM) -> None:
+    """Let it end when it may, and not wait for text before it must."""
+    vocabulary, bias = lm.config.vocabulary, lm.head.bias
+    with torch.no_grad():
+        bias[vocabulary.eos], bias[vocabulary.fill] = CERTAIN, -CERTAIN
 
 
 def _bytes() -> TextTokenizer:

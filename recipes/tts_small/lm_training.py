@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -87,17 +86,25 @@ class Texts(Dataset):
 
 
 class LMTraining(Part):
-    """Cross entropy of codes and of the passing on to the next symbol, which are shown apart."""
+    """Cross entropy of codes and of the passing on to the next symbol, which are shown apart.
+
+    draft_weight: of the mean of the draft heads' cross entropies, where the model has such heads.
+    """
 
     model: TextSpeechLM
 
-    def __init__(self, model: TextSpeechLM, optim: AdamWConfig) -> None:
+    def __init__(self, model: TextSpeechLM, optim: AdamWConfig, draft_weight: float = 0.3) -> None:
         super().__init__(model, optim)
+        self.draft_weight = draft_weight
 
     def losses(self, batch: TextBatch) -> dict[str, Tensor]:
-        """Negative log-likelihoods in nats: `loss`; `code`, given that a code comes; `length`, whether one comes."""
+        """Negative log-likelihoods in nats: `loss`; `code`, given that a code comes; `length`, whether one comes.
+
+        With draft heads also `draft`, the mean over the heads, a weighted part of `loss`.
+        """
         targets, fill = batch.targets.flatten(), self.model.config.vocabulary.fill
-        logits = self.model(batch.rows, batch.lengths).flatten(0, 1).float()
+        states = self.model.states(batch.rows, batch.lengths)
+        logits = self.model.head(states).flatten(0, 1).float()
         loss = cross_entropy(logits, targets, ignore_index=IGNORE)
         scores, here = logits.detach().log_softmax(-1), targets != IGNORE
         on = scores[:, fill]
@@ -105,7 +112,11 @@ class LMTraining(Part):
         is_code = here & (targets != fill)
         of_code = scores.gather(1, targets.clamp(min=0)[:, None])[:, 0] - stay
         length = torch.where(targets == fill, on, stay)
-        return {"loss": loss, "code": -of_code[is_code].mean(), "length": -length[here].mean()}
+        losses = {"loss": loss, "code": -of_code[is_code].mean(), "length": -length[here].mean()}
+        if drafts := self.model.draft_losses(states, batch.rows, batch.targets):
+            losses["draft"] = torch.stack(drafts).mean()
+            losses["loss"] = loss + self.draft_weight * losses["draft"]
+        return losses
 
     def training_step(self, batch: TextBatch, batch_index: int) -> dict[str, Tensor]:
         losses = self.losses(batch)
@@ -116,8 +127,3 @@ class LMTraining(Part):
     def validation_step(self, batch: TextBatch, batch_index: int) -> None:
         losses = {f"val_{name}": value for name, value in self.losses(batch).items()}
         self.log_dict(losses, batch_size=int(batch.lengths.sum()), sync_dist=True)
-
-
-def voice_rows(speakers: list[str]) -> Mapping[str, int]:
-    """The rows of the reading voices; every other speaker has row `OTHERS`."""
-    return {name: i + 1 for i, name in enumerate(speakers)}

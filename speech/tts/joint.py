@@ -76,7 +76,7 @@ class WholeScript(Script):
         self._pending = [(id,)]
         if len(self.ids) >= self.layout.most * len(self.text):
             self._stopped, self.failure = True, runaway(len(self.ids), len(self.text))
-        return id
+        return self._said(id)
 
 
 @dataclass(frozen=True)
@@ -179,7 +179,7 @@ class InterleavedScript(Script):
                 self.take(v.fill)  # the decoder need not be asked; the code waits to be fed with what comes next
             elif self._final and at + 1 >= self.layout.most * len(self.text):
                 self._stopped, self.failure = True, runaway(at + 1, len(self.text))
-            return id
+            return self._said(id)
         if id == v.fill and not self._final:
             self._due, self._speaking = at + self.layout.codes + 1, False
             return None

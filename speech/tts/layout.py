@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
+from copy import copy
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -17,6 +19,9 @@ from speech.errors import SpeechError
 
 IGNORE = -1
 """A target that does not count."""
+
+SILENCE = 5
+"""Codes of silence that are said in a row, at the most, where the vocabulary tells which they are."""
 
 Row = tuple[int, ...]
 """One input of the decoder: rows of the embedding table, which are summed."""
@@ -30,7 +35,8 @@ class Vocabulary:
     `outputs`. Where the text stands beside the codes (`ahead` is a number), every place of the look-ahead has `text`
     rows of its own, the last of which says that the text has ended; `voices` rows come last.
 
-    sos begins a sequence, task stands between text and codes, eos ends the codes, fill ends a block of codes.
+    sos begins a sequence, task stands between text and codes, eos ends the codes, fill ends a block of codes. silent:
+    codes of silence and breath, of which a model may give very many; after `SILENCE` in a row they are left unsaid.
     """
 
     text: int
@@ -42,6 +48,7 @@ class Vocabulary:
     fill: int
     ahead: int | None = None
     voices: int = 0
+    silent: tuple[int, ...] = ()
 
     @classmethod
     def cosyvoice2(cls, text: int = 151936, codes: int = 6561) -> Vocabulary:
@@ -52,8 +59,9 @@ class Vocabulary:
     @classmethod
     def cosyvoice3(cls, text: int = 151936, codes: int = 6561, spare: int = 200) -> Vocabulary:
         """CosyVoice 3 (arXiv 2505.17589): `spare` special ids, all of them scored, of which four have a meaning."""
-        c = codes
-        return cls(text, c, outputs=c + spare, sos=c, eos=c + 1, task=c + 2, fill=c + 3)
+        c, silent = codes, (1, 2, 28, 29, 55, 248, 494, 2241, 2242, 2322, 2323)
+        silent = tuple(code for code in silent if code < codes)
+        return cls(text, c, outputs=c + spare, sos=c, eos=c + 1, task=c + 2, fill=c + 3, silent=silent)
 
     @classmethod
     def beside(cls, symbols: int, codes: int, ahead: int, voices: int = 0) -> Vocabulary:
@@ -159,6 +167,7 @@ class Script(ABC):
         self.failure: str | None = None
         self._pending: list[Row] = []  # rows that the decoder has not taken yet
         self._speaking = False  # whether an id follows on those rows; if not, text is missing
+        self._silence = 0  # codes of silence in a row
 
     def push(self, text: Iterable[int]) -> None:
         """Take more text ids. Raises SpeechError after `end`, and for an id that the vocabulary has not."""
@@ -175,6 +184,14 @@ class Script(ABC):
     def end(self) -> None:
         """No more text will come."""
         self.ended = True
+
+    def fork(self) -> Self:
+        """A copy that goes its own way from here: for trying out what would be fed next."""
+        other = copy(self)
+        for name, value in vars(self).items():
+            if isinstance(value, list):
+                setattr(other, name, [*value])
+        return other
 
     @property
     @abstractmethod
@@ -211,7 +228,12 @@ class Script(ABC):
 
     @abstractmethod
     def take(self, id: int) -> int | None:
-        """The chosen id: returned if it is a speech code, else None."""
+        """The chosen id: returned if it is a speech code that is to be said, else None."""
+
+    def _said(self, code: int) -> int | None:
+        """The code, unless it is one of too many of silence."""
+        self._silence = self._silence + 1 if code in self.vocabulary.silent else 0
+        return code if self._silence <= SILENCE else None
 
     @abstractmethod
     def _arrange(self) -> None:

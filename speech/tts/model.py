@@ -41,6 +41,7 @@ class SynthesiserConfig:
     speaker: CAMPPlusConfig | None = None
 
     def __post_init__(self) -> None:
+        self.lm.check(self.sampling)
         codes, bands = self.lm.vocabulary.codes, self.flow.mel
         if codes > self.flow.vocabulary:
             raise SpeechError(

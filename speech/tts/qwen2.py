@@ -62,7 +62,7 @@ class SwiGLU(nn.Module):
 class Qwen2Layer(Sequential):
     """Causal attention with rotary positions and grouped heads, SwiGLU; each a residual. [b, t, d] -> [b, t, d]."""
 
-    def __init__(self, config: Qwen2Config) -> None:
+    def __init__(self, config: Qwen2Config, spare: int = 0) -> None:
         attention = Attention(
             config.dim,
             config.heads,
@@ -75,6 +75,7 @@ class Qwen2Layer(Sequential):
             out_bias=False,
             dropout=config.dropout,
         )
+        attention.ring += spare  # beyond what is seen: a row that is taken back has overwritten no cell that counts
         attend = Sequential(
             norm=nn.RMSNorm(config.dim, config.eps), attention=attention, dropout=nn.Dropout(config.dropout)
         )
@@ -85,11 +86,15 @@ class Qwen2Layer(Sequential):
 
 
 class Qwen2(Sequential):
-    """Embedded inputs to states after the final norm. [b, t, d] -> [b, t, d]."""
+    """Embedded inputs to states after the final norm. [b, t, d] -> [b, t, d].
 
-    def __init__(self, config: Qwen2Config) -> None:
+    spare: how many rows at the end of a step may be taken back: the next step begins at the first of them, as if they
+    had never been.
+    """
+
+    def __init__(self, config: Qwen2Config, spare: int = 0) -> None:
         super().__init__(
-            layers=Sequential(**{f"{i}": Qwen2Layer(config) for i in range(config.layers)}),
+            layers=Sequential(**{f"{i}": Qwen2Layer(config, spare) for i in range(config.layers)}),
             norm=nn.RMSNorm(config.dim, config.eps),
         )
         self.config = config

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import tee
 
 import torch
 from torch import Tensor
@@ -19,6 +20,10 @@ class SamplingConfig:
     (Holtzman et al. 2019, arXiv 1904.09751). If it came `repeats` times or more among the last `window` ids, another
     is drawn from all ids but this one. temperature 0: the likeliest id, always. top_k None: no limit. window 0:
     repetition is not looked at.
+
+    drafts: ids that heads of the model may guess after each pass of the decoder. accept None: the next pass verifies
+    them, so that the result is the same as without, up to rounding. accept: a guess of at least this probability
+    counts without being verified, which is faster and another result.
     """
 
     temperature: float = 1.0
@@ -26,6 +31,8 @@ class SamplingConfig:
     top_k: int | None = 25
     window: int = 10
     repeats: int = 1
+    drafts: int = 0
+    accept: float | None = None
 
     def __post_init__(self) -> None:
         counts = (1 if self.top_k is None else self.top_k, self.repeats, self.window + 1)
@@ -33,6 +40,11 @@ class SamplingConfig:
             raise SpeechError(
                 "expected temperature >= 0, 0 < top_p <= 1, top_k >= 1, window >= 0 and repeats >= 1, got "
                 f"{self}: correct them"
+            )
+        if self.drafts < 0 or (self.accept is not None and not (self.drafts and 0 < self.accept <= 1)):
+            raise SpeechError(
+                f"expected drafts >= 0 and 0 < accept <= 1 beside drafts only, got drafts {self.drafts} and accept "
+                f"{self.accept}: correct them"
             )
 
 
@@ -79,6 +91,11 @@ class Sampler:
             return id
         others = scores.index_fill(0, torch.tensor([id]), -torch.inf)
         return self._draw(others.softmax(-1)) if others.max().isfinite() else id
+
+    def fork(self) -> Sampler:
+        """A sampler that will choose by the draws that are to come here, and leaves them to come."""
+        self.draws, draws = tee(self.draws)
+        return Sampler(self.config, draws)
 
     def _draw(self, weights: Tensor) -> int:
         """The first index at which the distribution function exceeds the next draw. weights: [n], not negative."""

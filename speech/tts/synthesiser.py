@@ -54,7 +54,8 @@ class Synthesiser:
     """Networks, text front end and voices, ready to speak. It holds nothing of a stream: open as many as you like.
 
     model: in evaluation mode. reader: text to ids. voices: by name, the default first. tokenizer, speaker: what
-    `add_voice` needs. context, sampling: of the flow; smaller chunks speak earlier and cost more.
+    `add_voice` needs. context, sampling: of the flow; smaller chunks speak earlier and cost more. codes: how they are
+    chosen, and whether drafts of them are. Raises SpeechError for drafts that the model has no heads for.
     """
 
     def __init__(
@@ -72,8 +73,9 @@ class Synthesiser:
         self.model, self.reader = model, reader
         self._tokenizer, self._speaker = tokenizer, speaker
         self._voices = {name: fitting(name, voice, model.config) for name, voice in voices.items()}
-        acoustics = Acoustics(model.flow, model.vocoder, context, sampling)
-        self._setup = Setup(model.lm, acoustics, reader, codes or model.config.sampling, self.sample_rate)
+        acoustics, codes = Acoustics(model.flow, model.vocoder, context, sampling), codes or model.config.sampling
+        model.config.lm.check(codes)
+        self._setup = Setup(model.lm, acoustics, reader, codes, self.sample_rate)
 
     @property
     def sample_rate(self) -> int:

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from benchmarks.run import main
+from benchmarks.tts.stages import break_even
 from benchmarks.tts.untrained import SIZES, untrained
 from speech.errors import SpeechError
 from speech.hub.checkpoint import save
@@ -31,6 +32,7 @@ def test_an_untrained_model_is_measured_through_and_through(capsys: pytest.Captu
     cases = {case.removeprefix("tiny: ") for case, _ in found}
     assert cases == {
         *("text, a sentence", "language model, a code", "1 s spoken", "2 s spoken", "first sound"),
+        *("language model, 2 drafts", "language model, 4 drafts"),
         *("after 0.05 min", "after 0.1 min"),
     }
     assert all(value > 0 for value in found.values())
@@ -38,6 +40,12 @@ def test_an_untrained_model_is_measured_through_and_through(capsys: pytest.Captu
         *("flow", "flow cpu", "vocoder", "vocoder cpu"),
     }
     assert found["tiny: after 0.1 min", "memory"] < 1.2 * found["tiny: after 0.05 min", "memory"]
+
+
+def test_where_drafts_pay() -> None:
+    assert break_even(1.75, 2) == pytest.approx(0.5)
+    assert break_even(5.0, 4) == pytest.approx(1.0)
+    assert break_even(4.0, 2) > 1 and break_even(0.9, 2) == pytest.approx(0.0, abs=1e-6)
 
 
 def test_a_model_in_a_folder_is_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

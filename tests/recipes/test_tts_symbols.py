@@ -17,7 +17,7 @@ from recipes.tts_small.lm_training import OTHERS, LMBatchConfig, LMTraining, Tex
 from recipes.tts_small.symbols import punctuation, spoken
 from recipes.tts_small.tracks import PHONES, Phones
 from speech.tts.aligned import Aligned, spans
-from speech.tts.layout import Utterance, Vocabulary
+from speech.tts.layout import Batch, Utterance, Vocabulary
 from speech.tts.lm import TextSpeechConfig, TextSpeechLM
 from speech.tts.qwen2 import Qwen2Config
 from speech.tts.reader import PhonemeReader
@@ -111,3 +111,17 @@ def test_the_loss_falls_into_codes_and_lengths() -> None:
     losses = {name: float(x.detach()) for name, x in module.losses(batch).items()}
     codes, fills = 4, 3  # targets of each kind
     assert losses["loss"] == pytest.approx(losses["length"] + losses["code"] * codes / (codes + fills), rel=1e-4)
+
+
+def test_draft_heads_add_to_the_loss_and_learn() -> None:
+    torch.manual_seed(0)
+    decoder = Qwen2Config(dim=8, layers=1, heads=1, kv_heads=1, head_dim=8, hidden=8, left=64)
+    model = TextSpeechLM(TextSpeechConfig(VOCABULARY, decoder, draft_heads=2))
+    module = LMTraining(model, AdamWConfig(), draft_weight=0.5)
+    utterance = Utterance([5, 9, 2], [7, 8, 9, 10], [1, 3, 0])
+    batch = Texts([utterance], [1.0], Aligned(VOCABULARY), LMBatchConfig(rows=20, buckets=1, unknown=0), 1)[0]
+    losses = module.losses(batch)
+    alone = model.loss(Batch(batch.rows, batch.lengths, batch.targets))
+    torch.testing.assert_close(losses["loss"], alone + 0.5 * losses["draft"])
+    losses["loss"].backward()
+    assert all(x.grad is not None and x.grad.abs().sum() > 0 for x in model.drafts.parameters())

@@ -11,5 +11,6 @@ SMALL = {"dim": 8, "layers": 2, "heads": 4, "kv_heads": 2, "head_dim": 4, "hidde
 
 CASES: dict[str, Case] = {
     "qwen2": Case(partial(Qwen2, Qwen2Config(**SMALL, left=9)), (8,)),
+    "qwen2 spare": Case(partial(Qwen2, Qwen2Config(**SMALL, left=9), spare=2), (8,)),
     "qwen2 sinks": Case(partial(Qwen2, Qwen2Config(**SMALL, left=4, sinks=2, bias=False)), (8,)),
 }

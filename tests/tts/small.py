@@ -31,11 +31,13 @@ CODES, MEL = 27, 8
 RATE = 4000
 
 
-def small_lm(vocabulary: Vocabulary, seed: int = 0, decoder: Qwen2Config = DECODER) -> TextSpeechLM:
+def small_lm(
+    vocabulary: Vocabulary, seed: int = 0, decoder: Qwen2Config = DECODER, draft_heads: int = 0
+) -> TextSpeechLM:
     """Random weights under which ids differ clearly."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        lm = TextSpeechLM(TextSpeechConfig(vocabulary, decoder)).eval()
+        lm = TextSpeechLM(TextSpeechConfig(vocabulary, decoder, draft_heads=draft_heads)).eval()
         for parameter in lm.parameters():
             torch.nn.init.normal_(parameter, float(parameter.dim() == 1), 0.5)
     return lm
@@ -66,12 +68,14 @@ def scored(vocabulary: Vocabulary, **best: float) -> Tensor:
     return out
 
 
-def small_synthesiser() -> Synthesiser:
+def small_synthesiser(draft_heads: int = 0, drafts: int = 0) -> Synthesiser:
     """Two voices, one of them with a prompt; about two codes a phoneme, 80 ms each, at 4 kHz."""
     vocabulary = Vocabulary.beside(len(SYMBOLS), CODES, ahead=2, voices=2)
     config = SynthesiserConfig(
         TextSpeechConfig(
-            vocabulary, Qwen2Config(dim=16, layers=1, heads=2, kv_heads=1, head_dim=8, hidden=16, left=300)
+            vocabulary,
+            Qwen2Config(dim=16, layers=1, heads=2, kv_heads=1, head_dim=8, hidden=16, left=300),
+            draft_heads=draft_heads,
         ),
         FlowConfig(
             CODES,
@@ -95,6 +99,5 @@ def small_synthesiser() -> Synthesiser:
         "plain": Voice.plain(torch.randn(6), MEL),
         "prompted": Voice(torch.randn(6), torch.randint(CODES, (7,)), torch.randn(14, MEL), torch.zeros(0).long(), 1),
     }
-    return Synthesiser(
-        model, PhonemeReader(phonemiser(), vocabulary), voices, codes=SamplingConfig(top_p=0.95, top_k=None, window=0)
-    )
+    sampling = SamplingConfig(top_p=0.95, top_k=None, window=0, drafts=drafts)
+    return Synthesiser(model, PhonemeReader(phonemiser(), vocabulary), voices, codes=sampling)

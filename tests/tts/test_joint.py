@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -172,3 +173,17 @@ def test_the_original_s_ways() -> None:
         script.end()
         assert flat(script.feed()) == ([5] if repeats else []) + [37, 34]
     assert torch.isfinite(Whole(V2, stock=True).script().admit(torch.zeros(33))).all()
+
+
+@pytest.mark.parametrize("layout", [Whole, Interleaved])
+def test_a_long_silence_is_cut_short(layout: type[Whole | Interleaved]) -> None:
+    script = layout(replace(V3, silent=(1, 2))).script()
+    script.push(range(5))
+    script.end()
+    chosen = [7, 1, 2, 1, 1, 2, 1, 2, 8, 1]
+    said = []
+    for id in chosen:
+        assert script.feed()
+        said.append(script.take(id))
+    assert said == [7, 1, 2, 1, 1, 2, None, None, 8, 1]
+    assert script.ids[: len(chosen)] == chosen  # the model goes on from all of them

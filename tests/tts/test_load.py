@@ -21,6 +21,7 @@ from speech.hub.load import load, load_recogniser, load_synthesiser
 from speech.kernels.linear import Linear
 from speech.tts.layout import NOTHING
 from speech.tts.reader import PairReader
+from speech.tts.sampling import SamplingConfig
 from speech.tts.session import Speech
 from speech.tts.synthesiser import Synthesiser
 from speech.tts.voice import Voice, pack_voices
@@ -148,13 +149,17 @@ def test_voices_are_kept(synthesiser: Synthesiser, whole: Speech, folder: Path, 
 
 
 def test_a_checkpoint_of_ours_with_phonemes_and_voices(tmp_path: Path) -> None:
-    small = small_synthesiser()
+    small = small_synthesiser(draft_heads=2)
     voices = {name: small._voices[name] for name in small.voices}
     folder = save(tmp_path / "small", small.model, "# S\n", {"voices.safetensors": pack_voices(voices)}, torch.float32)
     found = load_synthesiser(folder, "cpu")
     assert found.voices == small.voices == ["plain", "prompted"]
     spoken = found.synthesize("Hello there.", seed=1)
     assert spoken.words and np.isfinite(spoken.samples).all()
+    drafting = load_synthesiser(folder, "cpu", codes=SamplingConfig(drafts=2)).synthesize("Hello there.", seed=1)
+    np.testing.assert_allclose(drafting.samples, spoken.samples, atol=1e-4)
+    with pytest.raises(SpeechError, match="expected at most 2 drafts"):
+        load(folder, "cpu", codes=SamplingConfig(drafts=3))
     narrow = load_synthesiser(folder, "cpu", torch.bfloat16, voice="prompted")
     assert narrow.voices == ["prompted", "plain"] and narrow.model.lm.head.weight.dtype == torch.bfloat16
     assert np.isfinite(narrow.synthesize("Hello there.", "plain", seed=1).samples).all()
