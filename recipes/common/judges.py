@@ -1,7 +1,8 @@
-"""Judges of speech that share nothing with what is trained here; each comes with the extra `judge`, and may be absent.
+"""Judges of speech that share nothing with what is trained here.
 
-Speakers are told apart by Resemblyzer (generalised end-to-end loss: Wan et al. 2018, arXiv 1710.10467), naturalness is
-DNSMOS P.835 (Reddy et al. 2022, arXiv 2110.01763), a mean opinion score from 1 to 5 that needs no recording beside it.
+Words are heard by pocketsphinx. The others come with the extra `judge` and may be absent: speakers are told apart by
+Resemblyzer (generalised end-to-end loss: Wan et al. 2018, arXiv 1710.10467), and naturalness is DNSMOS P.835 (Reddy et
+al. 2022, arXiv 2110.01763), a mean opinion score from 1 to 5 that needs no recording beside it.
 """
 
 from __future__ import annotations
@@ -20,13 +21,27 @@ def can_judge(library: str) -> bool:
     return importlib.util.find_spec(library) is not None
 
 
+def recognise(signals: Iterable[np.ndarray]) -> list[str]:
+    """What pocketsphinx, with its own language model, hears: a judge that shares nothing with what is trained here."""
+    from pocketsphinx import Decoder
+
+    decoder, texts = Decoder(samprate=RATE, loglevel="FATAL"), []
+    for samples in signals:
+        decoder.start_utt()
+        decoder.process_raw((samples.clip(-1, 1) * 32767).astype(np.int16).tobytes(), full_utt=True)
+        decoder.end_utt()
+        heard = decoder.hyp()
+        texts.append(heard.hypstr if heard else "")
+    return texts
+
+
 def speaker_vectors(signals: Iterable[np.ndarray]) -> np.ndarray:
     """Who speaks. signals: [n] each, 16 kHz, of half a second or more -> [signals, 256] of length 1."""
     embed = _resemblyzer()
     return np.stack([embed(np.asarray(samples, np.float32)) for samples in signals])
 
 
-def voice(vectors: np.ndarray) -> np.ndarray:
+def voice_vector(vectors: np.ndarray) -> np.ndarray:
     """The vector of a speaker from those of some recordings: their mean, of length 1. [n, d] -> [d]."""
     mean = vectors.mean(0)
     return mean / np.linalg.norm(mean)

@@ -7,13 +7,12 @@ from typing import Any
 
 from torch import nn
 
-from recipes.tts_small.content import fresh_encoder
-from recipes.tts_small.lm import fresh_lm, reading_voices
-from recipes.tts_small.lm_training import voice_rows
+from recipes.tts_small.lm import fresh_lm, voice_rows
 from recipes.tts_small.parts import trained
 from recipes.tts_small.settings import Settings
 from recipes.tts_small.speaker import load_vectors
 from speech.content.campplus import CAMPPlus
+from speech.content.encoder import ContentEncoder
 from speech.flow.model import Flow
 from speech.kernels.linear import pack
 from speech.tts.model import SynthesiserConfig, SynthesiserModel
@@ -32,7 +31,7 @@ def assemble(settings: Settings) -> tuple[SynthesiserModel, dict[str, dict[str, 
     The head of the content encoder has done its work and is left behind. Raises SpeechError for a part without one.
     """
     fresh: dict[str, nn.Module] = {
-        "content": fresh_encoder(settings),
+        "content": ContentEncoder(settings.content),
         "speaker": CAMPPlus(settings.speaker),
         "lm": fresh_lm(settings),
         "flow": Flow(settings.flow),
@@ -60,9 +59,10 @@ def assemble(settings: Settings) -> tuple[SynthesiserModel, dict[str, dict[str, 
 
 
 def preset_voices(settings: Settings) -> dict[str, Voice]:
-    """The reading voices by the names of their speakers, in the order in which their corpora are configured."""
-    vectors, rows = load_vectors(settings), voice_rows(reading_voices(settings))
-    return {name: Voice.plain(vectors[name], settings.mel.features, row) for name, row in rows.items()}
+    """The reading voices by the names of their speakers, in the order of their corpora; then those the model had."""
+    vectors, rows = load_vectors(settings), voice_rows(settings)
+    voices = {name: Voice.plain(vectors[name], settings.mel.features, row) for name, row in rows.items()}
+    return voices | {name: voice for name, voice in settings.other_voices().items() if name not in voices}
 
 
 def synthesiser(settings: Settings) -> Synthesiser:

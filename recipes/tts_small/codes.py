@@ -9,9 +9,9 @@ import numpy as np
 import torch
 
 from recipes.common.cache import AudioCache
-from recipes.common.callbacks import checkpoints
 from recipes.common.prepare import cache
 from recipes.tts_small.content import trained_encoder
+from recipes.tts_small.parts import origin
 from recipes.tts_small.settings import Settings
 from recipes.tts_small.tracks import frame_count
 from speech.content.encoder import FACTOR
@@ -63,5 +63,5 @@ def _path(settings: Settings, audio: AudioCache) -> Path:
 
 def _fresh(settings: Settings, audio: AudioCache) -> bool:
     path = _path(settings, audio)
-    made_from = [audio.index, *checkpoints(settings.part("content") / "checkpoints")[:1]]
-    return path.is_file() and path.stat().st_mtime >= max(file.stat().st_mtime for file in made_from)
+    made_from = (audio.index, origin(settings, "content"))
+    return path.is_file() and path.stat().st_mtime >= max(file.stat().st_mtime for file in made_from if file)

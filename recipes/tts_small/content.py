@@ -37,4 +37,4 @@ def fresh_encoder(settings: Settings) -> ContentEncoder:
 
 def trained_encoder(settings: Settings) -> ContentEncoder:
     """The averaged encoder of the newest checkpoint, in evaluation mode. Raises SpeechError without one."""
-    return trained(settings, "content", fresh_encoder(settings))[0]
+    return trained(settings, "content", ContentEncoder(settings.content))[0]

@@ -13,6 +13,7 @@ import torch
 from lhotse import MonoCut
 
 from recipes.common.cache import RATE
+from recipes.common.judges import recognise
 from recipes.common.prepare import cache, held_out
 from recipes.tts_small.settings import Settings
 from recipes.tts_small.vocoder import trained_vocoder
@@ -75,20 +76,6 @@ def mel_distance(mel: LogMel, a: np.ndarray, b: np.ndarray) -> float:
     """Mean absolute difference of two signals' log-mel frames, in nats."""
     x, y = (mel(Frames.whole(torch.from_numpy(np.ascontiguousarray(part))[None])).data for part in (a, b))
     return float((x - y).abs().mean()) / mel.config.slope
-
-
-def recognise(signals: Iterable[np.ndarray]) -> list[str]:
-    """What pocketsphinx, with its own language model, hears: a judge that shares nothing with what is trained here."""
-    from pocketsphinx import Decoder
-
-    decoder, texts = Decoder(samprate=RATE, loglevel="FATAL"), []
-    for samples in signals:
-        decoder.start_utt()
-        decoder.process_raw((samples.clip(-1, 1) * 32767).astype(np.int16).tobytes(), full_utt=True)
-        decoder.end_utt()
-        heard = decoder.hyp()
-        texts.append(heard.hypstr if heard else "")
-    return texts
 
 
 def mean(values: Iterable[float]) -> float:

@@ -12,7 +12,7 @@ from lhotse import MonoCut
 from recipes.common.corpora import written
 from recipes.common.prepare import cache, configured, held_out
 from recipes.tts_small.codes import load_codes
-from recipes.tts_small.lm_training import OTHERS, LMTraining, Texts, voice_rows
+from recipes.tts_small.lm_training import OTHERS, LMTraining, Texts
 from recipes.tts_small.parts import train, trained
 from recipes.tts_small.pools import Numbered, speaker
 from recipes.tts_small.settings import Settings
@@ -20,10 +20,9 @@ from recipes.tts_small.symbols import marks, spoken
 from recipes.tts_small.tracks import load_phones
 from speech.tts.aligned import Aligned
 from speech.tts.generation import Generation
-from speech.tts.layout import Utterance, Vocabulary
-from speech.tts.lm import TextSpeechConfig, TextSpeechLM
+from speech.tts.layout import Utterance
+from speech.tts.lm import TextSpeechLM
 from speech.tts.sampling import Sampler, SamplingConfig, uniform
-from speech.tts.text.inventory import SYMBOLS
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +32,7 @@ SAID = 12
 
 def lm(settings: Settings) -> None:
     """Train until `lm.optim.steps`, or for `trainer.minutes`; goes on from the newest checkpoint. Then report."""
-    module = LMTraining(fresh_lm(settings), settings.lm_optim)
+    module = LMTraining(fresh_lm(settings), settings.lm_optim, settings.raw.lm.draft_weight)
     layout, config, seed = Aligned(module.model.config.vocabulary), settings.lm_batch, settings.raw.seed
     found = utterances(settings)
     sets = [[(u, weight) for cut, u, weight in found if held_out(cut) == held] for held in (False, True)]
@@ -59,11 +58,14 @@ def reading_voices(settings: Settings) -> list[str]:
     return list(dict.fromkeys(speaker(cut) for cut in cuts))
 
 
+def voice_rows(settings: Settings) -> dict[str, int]:
+    """The rows of the reading voices in the table of voices; every other speaker has row `OTHERS`."""
+    return {name: settings.first_voice + i for i, name in enumerate(reading_voices(settings))}
+
+
 def fresh_lm(settings: Settings) -> TextSpeechLM:
     """The configured model with random weights."""
-    voices = 1 + len(reading_voices(settings))
-    vocabulary = Vocabulary.beside(len(SYMBOLS), settings.codes, settings.raw.lm.ahead, voices)
-    return TextSpeechLM(TextSpeechConfig(vocabulary, settings.decoder))
+    return TextSpeechLM(settings.language_model(settings.first_voice + len(reading_voices(settings))))
 
 
 def trained_lm(settings: Settings) -> TextSpeechLM:
@@ -73,7 +75,7 @@ def trained_lm(settings: Settings) -> TextSpeechLM:
 
 def utterances(settings: Settings) -> list[tuple[MonoCut, Utterance, float]]:
     """All aligned utterances: whence, symbols and codes, and how likely a second of it is to be drawn."""
-    data, voices = settings.raw.data, voice_rows(reading_voices(settings))
+    data, voices = settings.raw.data, voice_rows(settings)
     result = []
     for name, folder, layout in configured(settings)[: len(data.train)]:
         audio = cache(settings, name)
@@ -87,8 +89,11 @@ def utterances(settings: Settings) -> list[tuple[MonoCut, Utterance, float]]:
 
 
 def durations(model: TextSpeechLM, rows: list[Utterance], sampling: SamplingConfig) -> dict[str, float]:
-    """Utterances said anew: codes of each over those of the recording (mean, least, most), and symbols of no code."""
-    ratios, counts = [], []
+    """Utterances said anew: codes of each over those of the recording (mean, least, most), symbols of no code.
+
+    And how many ids one pass of the decoder gave: with `sampling.drafts` more than one.
+    """
+    ratios, counts, yields = [], [], []
     for number, row in enumerate(rows):
         script = Aligned(model.config.vocabulary).script(Utterance(voice=row.voice))
         script.push(row.text)
@@ -98,6 +103,8 @@ def durations(model: TextSpeechLM, rows: list[Utterance], sampling: SamplingConf
         said = len(list(generation.codes()))
         ratios.append(said / max(1, len(row.codes)))
         counts.append(np.diff([*script.starts, said]))
+        yields.append(len(script.ids) / generation.passes)
     silent = float((np.concatenate(counts) == 0).mean())
     values = {"mean": np.mean(ratios), "least": np.min(ratios), "most": np.max(ratios), "no_code": silent}
+    values["ids_a_pass"] = np.mean(yields)
     return {name: round(float(value), 3) for name, value in values.items()}

@@ -42,19 +42,42 @@ def train(settings: BaseSettings, name: str, module: Resumable, data: Numbered, 
         log.info("%s: going on from %s", name, found[0])
     elif source:
         put(module.get_submodule("model"), read_state(Path(source)), Path(source), ("",))
+    freeze(module.get_submodule("model"), tuple(settings.raw[name].frozen), f"{name}.frozen")
     more = {"gradient_clip_val": optim.clip} if module.automatic_optimization else {}
     trainer = make_trainer(settings.raw.trainer, optim, folder, validate=data.held_out is not None, **more)
     fit(trainer, module, data, found[0] if found else None)
 
 
-def trained(settings: BaseSettings, name: str, model: M) -> tuple[M, dict[str, Any]]:
-    """`model` with the averaged weights of the newest checkpoint, in evaluation mode, and `steps` with its position.
+def freeze(model: nn.Module, beginnings: tuple[str, ...], key: str) -> None:
+    """Spare the weights whose names begin so from training. Raises SpeechError where no name does; key: for it."""
+    names = [name for name, _ in model.named_parameters()]
+    strange = [beginning for beginning in beginnings if not any(name.startswith(beginning) for name in names)]
+    if strange:
+        known = ", ".join(dict.fromkeys(name.split(".")[0] for name in names))
+        raise SpeechError(f"expected {key} to name some of {known}, got {strange[0]}: correct it")
+    for name, weight in model.named_parameters():
+        if name.startswith(beginnings):
+            weight.requires_grad_(False)
 
-    Raises SpeechError without a checkpoint.
+
+def origin(settings: BaseSettings, name: str) -> Path | None:
+    """The file that a part's weights come from: its newest checkpoint; before it was trained, `<name>.init_from`."""
+    found, given = checkpoints(settings.part(name) / "checkpoints"), settings.raw[name].init_from
+    return found[0] if found else Path(given) if given else None
+
+
+def trained(settings: BaseSettings, name: str, model: M) -> tuple[M, dict[str, Any]]:
+    """`model` with its weights in evaluation mode, and `steps` with the position of their checkpoint.
+
+    The weights are the averaged ones of the newest checkpoint or, before the part was trained, those of
+    `<name>.init_from`. Raises SpeechError without either.
     """
-    folder = settings.part(name) / "checkpoints"
-    found = newest(folder)
-    if not found:
+    folder, path = settings.part(name) / "checkpoints", origin(settings, name)
+    if path is None:
         raise SpeechError(f"expected a checkpoint in {folder}, found none: run stage={name} first")
+    found = newest(folder)
+    if found is None:
+        put(model, read_state(path), path, ("",))
+        return model.eval(), {"steps": 0, "batches": 0, "audio_hours": 0.0, "hardware": "none"}
     model.load_state_dict(found[0])
     return model.eval(), found[1]

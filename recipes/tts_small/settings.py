@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import prod
+from typing import Any
+
+from omegaconf import DictConfig
 
 from recipes.common.optim import AdamWConfig
 from recipes.common.settings import BaseSettings, compose_raw, typed
@@ -23,9 +26,12 @@ from speech.flow.encoder import EncoderConfig
 from speech.flow.layers import Context
 from speech.flow.model import FlowConfig
 from speech.flow.solver import Sampling
+from speech.tts.layout import Vocabulary
+from speech.tts.lm import TextSpeechConfig
 from speech.tts.qwen2 import Qwen2Config
 from speech.tts.sampling import SamplingConfig
 from speech.tts.text.inventory import SYMBOLS
+from speech.tts.voice import Voice
 from speech.vocoder.hift import HiFTConfig
 
 
@@ -57,6 +63,20 @@ class Settings(BaseSettings):
         """How many speech codes there are."""
         return prod(self.content.levels)
 
+    @property
+    def first_voice(self) -> int:
+        """The row of the first reading voice in the language model's table of voices."""
+        return 1
+
+    def language_model(self, voices: int) -> TextSpeechConfig:
+        """The language model with so many rows in its table of voices."""
+        vocabulary = Vocabulary.beside(len(SYMBOLS), self.codes, self.raw.lm.ahead, voices)
+        return TextSpeechConfig(vocabulary, self.decoder, draft_heads=self.raw.lm.draft_heads)
+
+    def other_voices(self) -> dict[str, Voice]:
+        """Voices that the model has besides those that are read here."""
+        return {}
+
 
 def compose_settings(overrides: list[str]) -> Settings:
     """`conf/tts_small.yaml` under Hydra overrides. Raises SpeechError for an override that does not fit."""
@@ -76,20 +96,34 @@ def compose_settings(overrides: list[str]) -> Settings:
         raw,
         mel=typed(MelConfig, raw.mel, "mel"),
         vocoder=typed(HiFTConfig, raw.vocoder.model, "vocoder.model"),
-        discriminators=typed(DiscriminatorConfig, raw.vocoder.discriminators, "vocoder.discriminators"),
-        vocoder_optim=typed(VocoderOptimConfig, raw.vocoder.optim, "vocoder.optim"),
-        segments=typed(SegmentConfig, raw.vocoder.segments, "vocoder.segments"),
         content=content,
-        content_optim=typed(ContentOptimConfig, raw.content.optim, "content.optim"),
-        content_crops=typed(StretchConfig, raw.content.crops, "content.crops"),
         speaker=speaker,
-        speaker_optim=typed(SpeakerOptimConfig, raw.speaker.optim, "speaker.optim"),
-        speaker_crops=typed(StretchConfig, raw.speaker.crops, "speaker.crops"),
         decoder=typed(Qwen2Config, raw.lm.decoder, "lm.decoder"),
-        lm_optim=typed(AdamWConfig, raw.lm.optim, "lm.optim"),
-        lm_batch=typed(LMBatchConfig, raw.lm.batch, "lm.batch"),
         sampling=typed(SamplingConfig, raw.lm.sampling, "lm.sampling"),
         flow=flow,
-        flow_optim=typed(FlowOptimConfig, raw.flow.optim, "flow.optim"),
-        flow_crops=typed(StretchConfig, raw.flow.crops, "flow.crops"),
+        **training(raw),
     )
+
+
+def training(raw: DictConfig) -> dict[str, Any]:
+    """Those fields of `Settings` that say how the parts are trained, and nothing of the parts."""
+    return {
+        **shared_training(raw),
+        "lm_optim": typed(AdamWConfig, raw.lm.optim, "lm.optim"),
+        "lm_batch": typed(LMBatchConfig, raw.lm.batch, "lm.batch"),
+        "flow_optim": typed(FlowOptimConfig, raw.flow.optim, "flow.optim"),
+        "flow_crops": typed(StretchConfig, raw.flow.crops, "flow.crops"),
+    }
+
+
+def shared_training(raw: DictConfig) -> dict[str, Any]:
+    """The fields of `training` for the parts that a converter has, too: vocoder, content and speaker encoder."""
+    return {
+        "discriminators": typed(DiscriminatorConfig, raw.vocoder.discriminators, "vocoder.discriminators"),
+        "vocoder_optim": typed(VocoderOptimConfig, raw.vocoder.optim, "vocoder.optim"),
+        "segments": typed(SegmentConfig, raw.vocoder.segments, "vocoder.segments"),
+        "content_optim": typed(ContentOptimConfig, raw.content.optim, "content.optim"),
+        "content_crops": typed(StretchConfig, raw.content.crops, "content.crops"),
+        "speaker_optim": typed(SpeakerOptimConfig, raw.speaker.optim, "speaker.optim"),
+        "speaker_crops": typed(StretchConfig, raw.speaker.crops, "speaker.crops"),
+    }

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from recipes.common.cache import RATE, AudioCache
-from recipes.common.prepare import held_out
+from recipes.common.prepare import cache, held_out
 from recipes.tts_small.parts import train, trained
 from recipes.tts_small.pools import pools, stretch_data
 from recipes.tts_small.pools import speaker as name_of
@@ -34,7 +34,13 @@ def speaker(settings: Settings) -> None:
     module = SpeakerTraining(CAMPPlus(settings.speaker), settings.speaker_optim, len(names))
     kind = partial(SpeakerStretches, numbers={name: i for i, name in enumerate(names)})
     train(settings, "speaker", module, stretch_data(settings, module, kind, found, config), settings.speaker_optim)
-    vectors = average(trained_speaker(settings), [pool.audio for pool in found])
+    write_vectors(settings)
+
+
+def write_vectors(settings: Settings) -> None:
+    """Write the vectors of all speakers of the training corpora, by the trained encoder."""
+    vectors = average(trained_speaker(settings), [cache(settings, name) for name in settings.raw.data.train])
+    settings.part("speaker").mkdir(parents=True, exist_ok=True)
     save_file(vectors, settings.part("speaker") / "vectors.safetensors")
     log.info("speaker: vectors of %d speakers", len(vectors))
 

@@ -1,0 +1,1 @@
+"""A voice of one's own: a synthesiser fine-tuned on a folder of recordings and texts."""
