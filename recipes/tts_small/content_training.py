@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from lhotse import MonoCut
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, nll_loss
 
 from recipes.common.cache import RATE
@@ -16,7 +16,8 @@ from recipes.common.optim import AdamWConfig
 from recipes.tts_small.parts import Part
 from recipes.tts_small.pools import Place, Pool, StretchConfig, Stretches, speaker
 from recipes.tts_small.tracks import PHONES, unstressed
-from speech.content.encoder import FACTOR, ContentEncoder
+from speech.content.encoder import FACTOR, ContentConfig, ContentEncoder, Tune
+from speech.hub.schema import from_tree, to_tree
 from speech.streaming.frames import Frames
 
 CLASSES = tuple(dict.fromkeys(map(unstressed, PHONES)))
@@ -70,24 +71,31 @@ class ContentStretches(Stretches):
 
 
 class ContentTraining(Part):
-    """Phones by frame through the head of the model, and f0, voicing and level through a readout of the embedding."""
+    """Phones by frame through the head of the model, and f0, voicing and level through a readout of the embedding.
+
+    The readout is the model's own tune where it has one, and otherwise left behind when the model has been trained.
+    """
 
     model: ContentEncoder
     optim: ContentOptimConfig
 
     def __init__(self, model: ContentEncoder, optim: ContentOptimConfig) -> None:
         super().__init__(model, optim)
-        dim = model.config.dim
-        self.readout = nn.Sequential(nn.Linear(dim, dim), nn.SiLU(), nn.Linear(dim, 3))
+        self.readout = None if model.tune else Tune(model.config.dim)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["config"] = to_tree(from_tree(ContentConfig, checkpoint["config"], "checkpoint"))  # as of today
+        super().on_load_checkpoint(checkpoint)
 
     def losses(self, batch: ContentBatch) -> dict[str, Tensor]:
         """Phones, f0, voicing and level, and the share of frames whose phone is right."""
         with torch.autocast(batch.samples.device.type, enabled=False):
             mel = self.model.mel(Frames.whole(batch.samples))
         embedding = self.model.from_mel("embedding")(mel)
-        assert self.model.head is not None
+        readout = self.model.tune or self.readout
+        assert self.model.head is not None and readout is not None
         scores = self.model.head(embedding).data.float().transpose(1, 2)
-        f0, voiced, level = self.readout(embedding.data).float().unbind(-1)
+        f0, voiced, level = readout(embedding.data).float().unbind(-1)
         at = (torch.arange(f0.shape[1], device=f0.device) * FACTOR - self.optim.lag).clamp(min=0)
         phones, voice = batch.phones[:, at], batch.voiced[:, at]
         loud = mel.data.mean(2)

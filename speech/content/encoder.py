@@ -25,7 +25,7 @@ from speech.kernels.linear import Linear
 from speech.streaming.attention import Attention
 from speech.streaming.conv import Conv1d
 from speech.streaming.frames import Frames
-from speech.streaming.module import Pointwise, Sequential
+from speech.streaming.module import Parallel, Pointwise, Sequential
 
 FACTOR = 4
 """Mel frames to a content frame."""
@@ -33,7 +33,13 @@ FACTOR = 4
 MEL = replace(NEMO, slope=0.25, offset=2.0)
 """Log-mel features that lie within about -2 .. 2 for speech."""
 
-Content = Literal["features", "embedding", "codes", "scores"]
+Content = Literal["features", "embedding", "codes", "scores", "said"]
+
+TUNE = 3
+"""Values of the tune: f0, voicing and level."""
+
+FLOOR = -7.0
+"""Of log-probabilities of what is said, one in a thousand: below it they tell more of the speaker than of the phone."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +49,8 @@ class ContentConfig:
     left, look_ahead: frames of 40 ms that attention sees before and after its own; look-ahead makes chunks of
     look_ahead + 1 frames. conv_left: past frames of the depthwise convolutions. levels: of the bottleneck's dimensions,
     the codebook has their product; none: no bottleneck. vocabulary: tokens (phones) of the CTC head; 0: no head.
-    head_layers: Conformer layers of the head. Raises SpeechError for sizes that cannot be run.
+    head_layers: Conformer layers of the head. tune: there is a readout of f0, voicing and level. Raises SpeechError for
+    sizes that cannot be run.
     """
 
     mel: MelConfig = MEL
@@ -58,6 +65,7 @@ class ContentConfig:
     vocabulary: int = 0
     head_layers: int = 1
     dropout: float = 0.1
+    tune: bool = False
 
     def __post_init__(self) -> None:
         if min(self.left, self.look_ahead, self.conv_left) < 0 or self.left % (self.look_ahead + 1):
@@ -72,6 +80,10 @@ class ContentConfig:
     def frame(self) -> float:
         """Seconds of a content frame."""
         return FACTOR * self.mel.hop / self.mel.sample_rate
+
+    def width(self, content: Content) -> int:
+        """Channels of a frame of content; codes have none."""
+        return {"codes": 0, "scores": self.vocabulary + 1, "said": self.vocabulary + TUNE}.get(content, self.dim)
 
 
 class Subsampling(Sequential):
@@ -113,15 +125,24 @@ class Bottleneck(nn.Module):
         return self.norm(self.up(points.to(self.up.weight.dtype)))
 
 
+class Tune(nn.Sequential):
+    """How it is said: f0 (of what scale training decides), the logit of voicing, and level. [b, t, d] -> [b, t, 3]."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__(Linear(dim, dim), nn.SiLU(), Linear(dim, TUNE))
+
+
 class ContentEncoder(nn.Module):
     """Samples to content at 25 Hz. What runs live is `pipeline(...)`, a streamable module on these very parameters.
 
-    Content comes in four forms:
+    Content comes in five forms:
 
     * "features": the encoder's output, [b, t, dim];
     * "embedding": the features behind the bottleneck, [b, t, dim]; the same where there is none;
     * "codes": the points of the bottleneck's grid, [b, t], int64;
-    * "scores": log-probabilities of the tokens and, last, the blank, [b, t, vocabulary + 1], for CTC.
+    * "scores": log-probabilities of the tokens and, last, the blank, [b, t, vocabulary + 1], for CTC;
+    * "said": log-probabilities of the tokens, f0 where there is a voice, voicing in 0 .. 1 and level,
+      [b, t, vocabulary + 3]: all that a converter may know of a recording, and nothing of who speaks.
 
     The head has layers of its own, without which a readout of a few quantised dimensions learns hardly anything.
     """
@@ -138,11 +159,13 @@ class ContentEncoder(nn.Module):
         if c.vocabulary:
             layers = {f"{i}": _layer(c) for i in range(c.head_layers)}
             self.head = Sequential(**layers, ctc=CTCHead(c.dim, c.vocabulary))
+        self.tune = Tune(c.dim) if c.tune else None
 
     def from_mel(self, content: Content = "embedding") -> Sequential:
         """Log-mel frames [b, t, features] to content [b, ceil(t / 4), ...], as one streamable module.
 
-        Raises SpeechError for codes without a bottleneck and for scores without a head.
+        Raises SpeechError for codes without a bottleneck, for scores without a head, and for what is said without a
+        head and a tune.
         """
         modules: dict[str, nn.Module] = {
             "cast": Cast(self.subsampling.get_parameter("out.weight").dtype),
@@ -160,6 +183,13 @@ class ContentEncoder(nn.Module):
             if self.head is None:
                 raise SpeechError("expected a content encoder with a head for scores, got one without: set vocabulary")
             modules["head"] = self.head
+        if content == "said":
+            if self.head is None or self.tune is None:
+                raise SpeechError(
+                    "expected a content encoder with a head and a tune for what is said, got one without: set "
+                    "vocabulary and tune"
+                )
+            modules["said"] = Parallel(TUNE, _said, scores=self.head, tune=Sequential(readout=self.tune))
         return Sequential(**modules)
 
     def pipeline(self, content: Content = "embedding") -> Sequential:
@@ -179,6 +209,13 @@ class ContentEncoder(nn.Module):
         """
         x = recording(samples, sample_rate, shortest=0.04)
         return self(Frames.whole(x[None].to(next(self.parameters()).device)), "codes").data[0].long()
+
+
+def _said(scores: Tensor, tune: Tensor) -> Tensor:
+    """[b, t, vocabulary + 1] and [b, t, 3] -> [b, t, vocabulary + 3]."""
+    f0, voicing, level = tune.float().split(1, -1)
+    voice = voicing.sigmoid()
+    return torch.cat([scores[..., :-1].clamp(min=FLOOR), f0 * voice, voice, level], -1)
 
 
 def _layer(c: ContentConfig) -> ConformerLayer:

@@ -54,7 +54,7 @@ def mean_flow_loss(
     mel: Tensor,
     noise: Tensor,
     t: Tensor,
-    r: Tensor,
+    r: Tensor | None,
     valid: Tensor,
     *,
     guidance: float = 2.0,
@@ -65,7 +65,8 @@ def mean_flow_loss(
     z = (1 - t) mel + t noise; v = noise - mel, with guidance w inside the target: w v + (1 - w) free(z, t).
     network: (z [b, t, d], t [b], r [b]) -> average velocity over [r, t]; it is differentiated forward along (v, 1, 0).
     free: (z, t) -> the unconditional velocity, without gradient; None: no guidance. mel, noise: [b, t, d]; t >= r: [b];
-    valid: [b, t] bool. exponent: of the weights of `adaptive_mean`.
+    valid: [b, t] bool. exponent: of the weights of `adaptive_mean`. r None: r = t, where the derivative does not matter
+    and is not computed.
     """
     time = t[:, None, None]
     z = (1 - time) * mel + time * noise
@@ -73,8 +74,12 @@ def mean_flow_loss(
     if free is not None:
         with torch.no_grad():
             v = guidance * v + (1 - guidance) * free(z, t)
-    u, slope = torch.func.jvp(network, (z, t, r), (v, torch.ones_like(t), torch.zeros_like(r)))[:2]
-    target = (v - (t - r)[:, None, None] * slope).detach()
+    if r is None:
+        u = network(z, t, t)
+        slope, target = torch.zeros_like(u), v.detach()
+    else:
+        u, slope = torch.func.jvp(network, (z, t, r), (v, torch.ones_like(t), torch.zeros_like(r)))[:2]
+        target = (v - (t - r)[:, None, None] * slope).detach()
     error = (u - target).square().mean(-1)
     return MeanFlow(adaptive_mean(error, valid, exponent), valid_mean(error, valid), u, slope, target)
 

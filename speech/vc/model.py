@@ -28,10 +28,9 @@ SHORTEST_CHUNK = 2
 class ConverterModelConfig:
     """A converter's parts. Defaults: MeanVC at 200 ms, without its speaker encoder.
 
-    form: what a `ContentEncoder` gives: its features, their embedding behind the bottleneck, or what is said (see
-    `ContentEncoder`). level: the vocoder reads
-    slope * mel + offset of the network's mel frames. mel: of reference recordings. speaker: None where the part that
-    makes speaker vectors of recordings is not there. Raises SpeechError for parts that do not fit one another.
+    form: of what a `ContentEncoder` gives, see there. level: the vocoder reads slope * mel + offset of the network's
+    mel frames. mel: of reference recordings. speaker: None where the part that makes speaker vectors of recordings is
+    not there. Raises SpeechError for parts that do not fit one another.
     """
 
     content: U2PPConfig | ContentConfig = field(default_factory=U2PPConfig)

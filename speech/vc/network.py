@@ -26,8 +26,8 @@ class ConverterConfig:
     """Defaults: MeanVC at 200 ms. content, speaker: size of content features and of the speaker vector; mel: bands.
 
     rate: mel frames a content feature. timbre: how content meets the target. dim .. time_scale: see `DiTConfig`. given:
-    size of what the content encoder gives, where it is projected to `content`; advance: features by which it comes late,
-    and which the network waits for (see `Advance`).
+    size of what the content encoder gives, where it is projected to `content`; advance: features by which it comes
+    late, and which the network waits for (see `Advance`).
 
     chunk: mel frames that are made at once. past: chunks before its own that a frame sees; ahead: frames of the next
     chunk that it sees; one number for each layer, or one for all. history: the past is made of what was put out;

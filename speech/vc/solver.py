@@ -33,6 +33,7 @@ class ChunkSolver(Streaming):
     """
 
     noise: Tensor
+    times: Tensor
 
     def __init__(
         self, dit: DiT, history: nn.Module | None, chunk: int, ahead: int, noise: Tensor, sampling: Sampling
@@ -49,9 +50,8 @@ class ChunkSolver(Streaming):
         self.spans: list[float] = spans.tolist()
         with torch.no_grad():
             times = dit.modulate(starts.to(noise.device), (starts + spans).to(noise.device))
-        for i, time in enumerate(times):
-            self.register_buffer(f"time{i}", time, persistent=False)
-        self.times = len(times)
+        self.widths = [time.shape[-1] for time in times]
+        self.register_buffer("times", torch.cat(times, -1), persistent=False)
 
     @property
     def grain(self) -> int:
@@ -106,7 +106,7 @@ class ChunkSolver(Streaming):
             place = Place(place.start - self.chunk, place.stop, self.chunk + place.count, place.phase - self.chunk)
         for i, span in enumerate(self.spans):
             noisy = self.dit.prepare(Frames(torch.cat([z, given], -1), place)).data
-            time = [self.get_buffer(f"time{n}")[i : i + 1] for n in range(self.times)]
+            time = list(self.times[i : i + 1].split(self.widths, -1))
             keep = self.chunk if i == len(self.spans) - 1 else 0
             x = Frames(torch.cat([*before, noisy], 1), place)
             u = self.dit.follow_step(x, state["layers"], slots, time, keep).data

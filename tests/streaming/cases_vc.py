@@ -9,6 +9,7 @@ import torch
 
 from speech.flow.solver import Sampling, start_noise
 from speech.streaming.module import Streaming
+from speech.vc.advance import Advance
 from speech.vc.interpolate import Interpolate
 from speech.vc.network import ConverterConfig, ConverterNetwork
 from speech.vc.timbre import PromptConfig, TokenConfig
@@ -33,6 +34,8 @@ SECOND = replace(
 )
 BOTH = replace(FIRST, ahead=(2, 4))
 """History and a look-ahead in every layer."""
+LATE = replace(FIRST, given=4, advance=2)
+"""Content of another size, two features late."""
 
 
 def _solver(config: ConverterConfig) -> Streaming:
@@ -47,10 +50,12 @@ def _pipeline(config: ConverterConfig) -> Streaming:
 
 
 CASES: dict[str, Case] = {
+    "advance": Case(lambda: Advance(3)),
     "interpolate": Case(lambda: Interpolate(D, 4)),
     "chunk solver": Case(partial(_solver, FIRST), (9,)),
     "chunk solver ahead": Case(partial(_solver, SECOND), (9,)),
     "chunk solver with history, ahead": Case(partial(_solver, BOTH), (9,)),
     "converter": Case(partial(_pipeline, FIRST), (6,)),
     "converter ahead": Case(partial(_pipeline, SECOND), (6,)),
+    "converter of late content": Case(partial(_pipeline, LATE), (4,)),
 }
