@@ -54,6 +54,16 @@ BENCHMARKS = {
             "A synthesiser: its stages, a second of speech early and late, its first sound, memory.",
             "benchmarks.tts.stages",
         ),
+        Benchmark(
+            "vc",
+            "A converter's stages, a chunk each, its delay and memory; original: MeanVC's own code, measured once.",
+            "benchmarks.vc.stages",
+        ),
+        Benchmark(
+            "vc-delay",
+            "`speech convert --live` over a virtual sound card: the delay that is stated, and the one that is heard.",
+            "benchmarks.vc_delay",
+        ),
         Benchmark("cli-help", "How long `speech --help` takes.", "benchmarks.cli_help"),
     )
 }

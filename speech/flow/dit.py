@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 from torch.nn.functional import layer_norm, silu
 
@@ -87,8 +88,8 @@ class DiTLayer(Sequential):
 
     def _mixed(self, frames: Frames, attended: Frames, time: Tensor) -> Frames:
         _, _, gate, shift, scale, ff_gate = time.chunk(6, -1)
-        x = frames.data + gate * attended.data
-        return attended.like(x + ff_gate * self.ff(modulated(x, scale, shift)))
+        x = torch.addcmul(frames.data, gate, attended.data)
+        return attended.like(torch.addcmul(x, ff_gate, self.ff(modulated(x, scale, shift))))
 
 
 class DiT(Estimator):
@@ -162,4 +163,4 @@ class DiT(Estimator):
 
 def modulated(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
     """Layer norm without parameters of its own, scaled and shifted. x: [b, t, d]; scale, shift: [n, 1, d]."""
-    return layer_norm(x, x.shape[-1:], eps=1e-6) * (1 + scale) + shift
+    return torch.addcmul(shift, layer_norm(x, x.shape[-1:], eps=1e-6), 1 + scale)
