@@ -103,6 +103,7 @@ class Attention(Streaming):
         chunk: int | None = None,
         right: int = 0,
         ahead: int = 0,
+        initial: int = 0,
         sinks: int = 0,
         position: Position = "relative",
         head_dim: int | None = None,
@@ -128,14 +129,20 @@ class Attention(Streaming):
             )
         if ahead and (chunk is None or not 0 < ahead <= chunk):
             raise ValueError(f"expected to see at most the next chunk ahead, got {ahead} frames of chunk {chunk}")
+        if initial and (chunk is None or initial % chunk or position == "relative" or isinstance(position, Absolute)):
+            raise ValueError(
+                f"expected an initial block of whole chunks and positions without a table, got initial {initial}, "
+                f"chunk {chunk} and {position}"
+            )
         self.dim, self.heads, self.left, self.chunk, self.ahead = dim, heads, left, chunk, ahead
+        self.initial = initial
         self.look_ahead, self.sinks, self.position = right, sinks, position
         self.rotary = Rotary() if position == "rotary" else position if isinstance(position, Rotary) else None
         self.head_dim, self.kv_heads = head_dim or dim // heads, kv_heads or heads
         inner, shared = heads * self.head_dim, self.kv_heads * self.head_dim
         self.widths = (inner, shared, shared)
         self.ring = left + right
-        self._span = (left, chunk, right, sinks, ahead)
+        self._span = (left, chunk, right, sinks, ahead, initial)
         within = chunk - 1 if chunk else 0
         self.high, self.low = left + within, -(right + ahead + within)  # the distances that are seen, sinks aside
         if isinstance(position, Absolute):
@@ -307,6 +314,8 @@ class Attention(Streaming):
             near = (ago >= 0) & (ago <= self.left // self.chunk)
             if self.ahead:
                 near = near | ((ago == -1) & (j.remainder(self.chunk) < self.ahead))
+            if self.initial:
+                near = near | ((i < self.initial) & (j < self.initial))
             return near | ((j < self.sinks) & (ago >= 0)) if self.sinks else near
         near = (j >= i - self.left) & (j <= i + self.look_ahead)
         return near | ((j < self.sinks) & (j <= i + self.look_ahead)) if self.sinks else near

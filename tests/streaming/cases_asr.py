@@ -10,6 +10,10 @@ from speech.asr.conformer import ConformerLayer
 from speech.asr.encoder import Encoder, EncoderConfig
 from speech.asr.model import FastConformer, FastConformerConfig
 from speech.asr.subsampling import Subsampling
+from speech.asr.whisper.config import Context, WhisperConfig
+from speech.asr.whisper.encoder import Encoder as WhisperEncoder
+from speech.asr.whisper.encoder import Positions
+from speech.asr.whisper.model import Whisper
 from speech.audio.mel import MelConfig
 from speech.streaming.attention import Attention
 from speech.streaming.module import Streaming
@@ -51,6 +55,25 @@ def _recogniser() -> Iterator[tuple[str, Case]]:
         yield f"fastconformer {context}", Case(build, (), longest=600)
 
 
+def _whisper() -> Iterator[tuple[str, Case]]:
+    """Twelve positions, so that streams pass several laps. An initial block: tests/asr/whisper/test_encoder.py."""
+    mel = MelConfig(features=8, n_fft=20, window=20, hop=8, edges="reflect", shape="hann_periodic", pre_emphasis=0.0)
+    contexts = {
+        "causal": Context.causal(3, positions=12),
+        "causal, short memory and sinks": Context(2, left=4, sinks=3, restart=5),
+        "windows": Context.windows(12),
+    }
+    for name, context in contexts.items():
+        sizes = WhisperConfig(mel, 8, 2, 2, 1, 2, vocabulary=5, positions=12, contexts=(context,))
+        yield f"whisper encoder {name}", Case(partial(WhisperEncoder, sizes), (8,), longest=90)
+        yield f"whisper {name}", Case(partial(_whisper_pipeline, sizes), (), longest=400)
+    yield "whisper positions", Case(lambda: Positions(12, D, 5))
+
+
+def _whisper_pipeline(config: WhisperConfig) -> Streaming:
+    return Whisper(config).pipeline()
+
+
 def _encoder_at(config: EncoderConfig, context: tuple[int, int]) -> Streaming:
     return Encoder(config).at(context)
 
@@ -59,4 +82,4 @@ def _pipeline(config: FastConformerConfig, context: tuple[int, int]) -> Streamin
     return FastConformer(config).pipeline(context)
 
 
-CASES: dict[str, Case] = {name: case for group in (_recogniser,) for name, case in group()}
+CASES: dict[str, Case] = {name: case for group in (_recogniser, _whisper) for name, case in group()}
