@@ -13,6 +13,7 @@ from recipes.tts_small.settings import Settings
 from recipes.tts_small.speaker import load_vectors
 from speech.content.campplus import CAMPPlus
 from speech.content.encoder import ContentEncoder
+from speech.errors import SpeechError
 from speech.flow.model import Flow
 from speech.kernels.linear import pack
 from speech.tts.model import SynthesiserConfig, SynthesiserModel
@@ -59,9 +60,15 @@ def assemble(settings: Settings) -> tuple[SynthesiserModel, dict[str, dict[str, 
 
 
 def preset_voices(settings: Settings) -> dict[str, Voice]:
-    """The reading voices by the names of their speakers, in the order of their corpora; then those the model had."""
-    vectors, rows = load_vectors(settings), voice_rows(settings)
-    voices = {name: Voice.plain(vectors[name], settings.mel.features, row) for name, row in rows.items()}
+    """The reading voices by the names of their speakers: `data.first`, the others by their corpora, those there were.
+
+    Raises SpeechError where the first is none of them.
+    """
+    vectors, rows, first = load_vectors(settings), voice_rows(settings), settings.raw.data.first
+    if first and first not in rows:
+        raise SpeechError(f"expected data.first to be one of the voices {', '.join(rows)}, got {first!r}: correct it")
+    names = sorted(rows, key=lambda name: name != first)
+    voices = {name: Voice.plain(vectors[name], settings.mel.features, rows[name]) for name in names}
     return voices | {name: voice for name, voice in settings.other_voices().items() if name not in voices}
 
 

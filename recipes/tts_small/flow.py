@@ -31,6 +31,7 @@ def flow(settings: Settings) -> None:
         vectors=load_vectors(settings),
         flow=settings.flow,
         unlabelled=settings.flow_optim.unlabelled,
+        wrong=settings.flow_optim.wrong,
     )
     train(settings, "flow", module, stretch_data(settings, module, kind, found, config), settings.flow_optim)
 

@@ -41,7 +41,9 @@ class FlowOptimConfig(AdamWConfig):
     intervals: share of rows whose velocity is averaged over an interval of time, from `intervals_start`, a share of the
     steps, on; all others have instantaneous ones, which cost half as much. uniform: share of rows whose times are drawn
     evenly from [0, 1] instead of as by `draw_interval`, which seldom comes near pure noise. unlabelled: share of rows
-    whose tokens are codes alone, as those of recordings without text are.
+    whose tokens are codes alone, as those of recordings without text are. wrong: share of the codes of all other rows
+    that are changed for others of the row, so that the flow takes what is spoken from the symbols: the codes of a
+    language model are drawn, and not always well.
     """
 
     prior: float = 0.5
@@ -49,6 +51,7 @@ class FlowOptimConfig(AdamWConfig):
     intervals_start: float = 0.4
     uniform: float = 0.5
     unlabelled: float = 0.15
+    wrong: float = 0.3
 
 
 class FlowBatch(NamedTuple):
@@ -63,7 +66,7 @@ class FlowBatch(NamedTuple):
 class FlowStretches(Stretches):
     """Item number -> FlowBatch: stretches that begin with a code. vectors: by speaker; flow: the settings of the model.
 
-    unlabelled: share of rows whose tokens are codes alone.
+    unlabelled, wrong: see `FlowOptimConfig`.
     """
 
     def __init__(
@@ -76,6 +79,7 @@ class FlowStretches(Stretches):
         vectors: dict[str, Tensor],
         flow: FlowConfig,
         unlabelled: float,
+        wrong: float,
     ) -> None:
         rate = flow.rate
         if config.frames % rate or config.margin % rate:
@@ -83,26 +87,29 @@ class FlowStretches(Stretches):
                 f"expected flow.crops with frames and a margin that are multiples of {rate}, got {config.frames} and "
                 f"{config.margin}: correct them"
             )
-        self.vectors, self.flow, self.unlabelled, self.grid = vectors, flow, unlabelled, rate
+        self.vectors, self.flow, self.grid = vectors, flow, rate
+        self.unlabelled, self.wrong = unlabelled, wrong
         super().__init__(pools, config, seed, augment=augment)
 
     def usable(self, pool: Pool, cut: MonoCut) -> bool:
         return cut.id in pool.codes and speaker(cut) in self.vectors
 
     def batch(self, places: list[Place], seed: int) -> FlowBatch:
-        labelled = np.random.default_rng(seed).random(len(places)) >= self.unlabelled
+        rng = np.random.default_rng(seed)
+        labelled = rng.random(len(places)) >= self.unlabelled
         return FlowBatch(
             torch.from_numpy(np.stack([place.samples for place in places])),
-            torch.from_numpy(np.stack([self._tokens(*row) for row in zip(places, labelled, strict=True)])),
+            torch.from_numpy(np.stack([self._tokens(*row, rng) for row in zip(places, labelled, strict=True)])),
             torch.stack([self.vectors[speaker(place.cut)] for place in places]),
             seed,
         )
 
-    def _tokens(self, place: Place, labelled: bool) -> np.ndarray:
+    def _tokens(self, place: Place, labelled: bool, rng: np.random.Generator) -> np.ndarray:
         first = (place.begin + self.config.margin) // self.grid
         here = slice(first, first + self.config.frames // self.grid)
         tokens = place.pool.codes[place.cut.id][here].astype(np.int64)
         if labelled and self.flow.symbols and place.cut.id in place.pool.symbols:
+            tokens = np.where(rng.random(len(tokens)) < self.wrong, rng.permutation(tokens), tokens)
             tokens = tokens + self.flow.vocabulary * (place.pool.symbols[place.cut.id][here] + 1)
         return tokens
 

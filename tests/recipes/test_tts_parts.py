@@ -120,10 +120,11 @@ def flow_training(sampling: Sampling) -> FlowTraining:
     return FlowTraining(Flow(replace(FLOW, sampling=sampling)), mel, FlowOptimConfig(), 4)
 
 
-def flow_batch(pools: list[Pool], flow: FlowConfig = FLOW, unlabelled: float = 0.0) -> FlowBatch:
+def flow_batch(pools: list[Pool], flow: FlowConfig = FLOW, unlabelled: float = 0.0, wrong: float = 0.0) -> FlowBatch:
     vectors = {"low": torch.randn(8), "high": torch.randn(8)}
     config = StretchConfig(size=4, frames=40, margin=4)
-    return FlowStretches(pools, config, 1, augment=False, vectors=vectors, flow=flow, unlabelled=unlabelled)[0]
+    options = {"vectors": vectors, "flow": flow, "unlabelled": unlabelled, "wrong": wrong}
+    return FlowStretches(pools, config, 1, augment=False, **options)[0]
 
 
 def test_codes_belong_to_their_mel_frames(pools: list[Pool]) -> None:
@@ -131,7 +132,9 @@ def test_codes_belong_to_their_mel_frames(pools: list[Pool]) -> None:
     assert (batch.tokens.diff(dim=1) == 1).all() and batch.tokens.min() >= 1
     assert module.features(batch).shape == (4, 40, FEATURES)
     with pytest.raises(SpeechError, match="multiples of 4"):
-        FlowStretches(pools, StretchConfig(frames=41), 1, augment=False, vectors={}, flow=FLOW, unlabelled=0.0)
+        FlowStretches(
+            pools, StretchConfig(frames=41), 1, augment=False, vectors={}, flow=FLOW, unlabelled=0.0, wrong=0.0
+        )
 
 
 def test_tokens_carry_symbols_where_they_are_known(pools: list[Pool]) -> None:
@@ -144,6 +147,9 @@ def test_tokens_carry_symbols_where_they_are_known(pools: list[Pool]) -> None:
     assert labelled.tolist() == [[model.token(code, 2) for code in row] for row in codes.tolist()]
     assert (flow_batch(known, flow, unlabelled=1.0).tokens == codes).all()
     assert (flow_batch(known).tokens == codes).all()
+    worn = flow_batch(known, flow, wrong=0.5).tokens
+    assert (worn // flow.vocabulary == 3).all() and 0.1 < (worn != labelled).float().mean() < 0.6
+    assert (flow_batch(pools, flow, wrong=0.5).tokens == codes).all()
 
 
 @pytest.mark.parametrize("mean", [True, False])
