@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
 SET_UP = ("git ", "cd ", "pip ", "apt-get ", "sudo ")
 LONG = re.compile(
-    r"speech (train|bench|models (?:pull|import)|listen(?!.*--input)|say(?=.*--voice)|convert(?=.*--live))\b"
+    r"speech (train|bench|models (?:pull|import)|listen(?!.*--input)|say(?!.*--out)|convert(?=.*--live))\b"
 )
 """Commands that need hours, a network, a microphone or a file of one's own: these are asked for their help only."""
 

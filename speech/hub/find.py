@@ -50,8 +50,8 @@ def find(name: str | Path) -> Path | None:
         if (BUNDLED / str(name) / "config.yaml").is_file():
             return BUNDLED / str(name)
         raise SpeechError(
-            f"expected the bundled model {str(name)!r} in this installation, it has none: name a checkpoint folder, "
-            "a public checkpoint or a hub model, such as FunAudioLLM/CosyVoice2-0.5B for speech"
+            f"expected the bundled model {str(name)!r} in this installation, it has none: name a checkpoint folder "
+            "or a public checkpoint, such as a folder of MeanVC for conversion; `speech models list` shows what is here"
         )
     if path.is_dir() and not is_public(path):
         return path
