@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
+import soundfile
 
 from benchmarks.ledger import ROOT
 from benchmarks.measure import Result
 from benchmarks.virtual_card import RATE, virtual_card
-from speech.audio.file import write_wav
 from speech.errors import SpeechError
 
 SPACING = 2.0  # seconds between chirps; longer than any delay
@@ -89,7 +89,7 @@ def measure(words: Sequence[str], seconds: float) -> Measured:
     played = int(seconds / SPACING)
     with tempfile.TemporaryDirectory() as folder, virtual_card() as card, ExitStack() as running:
         chirps, recording = Path(folder) / "chirps.wav", Path(folder) / "heard.raw"
-        write_wav(chirps, np.tile(np.pad(chirp(), (0, round(SPACING * RATE) - len(chirp()))), played), RATE)
+        soundfile.write(chirps, np.tile(np.pad(chirp(), (0, round(SPACING * RATE) - len(chirp()))), played), RATE)
         options = ["--live", "--dry", "--json", "--gate", "0", *words]
         command = card.command(sys.executable, "-m", "speech.cli", "convert", *options)
         notes = running.enter_context((Path(folder) / "notes").open("w+"))
