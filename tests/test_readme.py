@@ -66,6 +66,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(argv: list[str], folder: Path) -> None:
     """Run a command in `folder`; it must succeed."""
     path = {"PATH": f"{folder / 'bin'}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
+    path["OMP_NUM_THREADS"] = "1"  # threads that wait for each other on busy cores take minutes
     done = subprocess.run(argv, cwd=folder, env=os.environ | path, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, f"{argv[-1]}\n{done.stdout}{done.stderr}"
 
