@@ -209,11 +209,13 @@ def test_a_lost_device_comes_back_with_the_same_delay(monkeypatch: pytest.Monkey
         assert not live.healthy
         assert not live.resume()
         source.plugged, pushed = True, live._stream.pushed  # type: ignore[attr-defined]
-        world.settled = lambda: time.sleep(0.001) is None
+        world.settled = lambda: live._backlog() == 0 and time.sleep(0.001) is None
         assert live.resume() and live.healthy
         world.sleep(3)
         assert live._stream.pushed > pushed  # type: ignore[attr-defined]
+        status = live.status()
     assert abs(off(world, live.delay.total, world.now - 1.5, world.now)) < 0.0015
+    assert status.dropped == 0
 
 
 def test_what_ends_the_computing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
