@@ -52,7 +52,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     soundfile.write(folder / "meeting.wav", samples, rate)
     soundfile.write(folder / "friend.wav", samples[: 5 * rate], rate)
     small = small_synthesiser()
-    voices = {"voices.safetensors": pack_voices({name: small._voice(name) for name in small.voices})}
+    voices = {"voices.safetensors": pack_voices({name: small._voices[name] for name in small.voices})}
     save(folder / "my-voice", small.model, "# Random weights\n", voices, dtype=None)
     save(folder / "my-converter", small_model(), "# Random weights\n", {}, dtype=None)
     (folder / "lines.jsonl").write_text('{"id": "one", "text": "One line."}\n{"id": "two", "text": "And two."}\n')

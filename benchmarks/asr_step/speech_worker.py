@@ -15,7 +15,7 @@ from benchmarks.worker import serve
 from speech.asr.encoder import EncoderConfig
 from speech.asr.greedy import RNNTGreedy
 from speech.asr.model import FastConformer, FastConformerConfig
-from speech.hub.nemo_weights import convert_weights
+from speech.hub.nemo.weights import convert_weights
 from speech.kernels.linear import pack
 from speech.streaming.frames import OPEN, Frames, Place
 from speech.streaming.module import Streaming

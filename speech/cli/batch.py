@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import typer
+
+from speech.cli.outlet import terminable
+from speech.cli.output import note
 from speech.errors import SpeechError
 
 AUDIO_SUFFIXES = frozenset(".wav .flac .mp3 .ogg .oga .opus .aiff .aif .aifc .au .caf .w64 .rf64 .m4a .mp4".split())
@@ -27,6 +32,65 @@ class Job:
             return False
         recorded = self.source.stat().st_mtime
         return all(path.exists() and path.stat().st_mtime >= recorded for path in self.outputs.values())
+
+
+@dataclass(kw_only=True)
+class Tally:
+    """What became of a batch. verb: what is done to each of its jobs, as "converted"."""
+
+    verb: str
+    done: int = 0
+    skipped: int = 0
+    failed: list[str] = field(default_factory=list)
+
+    def fail(self, name: str, error: Exception) -> None:
+        """Remember what is wrong with one job."""
+        self.failed.append(str(error) if name in str(error) else f"{name}: {error}")
+
+    def more(self) -> list[str]:
+        """What else there is to tell of all."""
+        return []
+
+    @contextmanager
+    def told(self) -> Iterator[None]:
+        """Run the batch within: at the end there is a line for each failure and one for all.
+
+        Being asked to terminate is like Ctrl-C, which ends the program; what is written stays.
+        """
+        try:
+            with terminable():
+                yield
+        except KeyboardInterrupt:
+            self._report()
+            note("stopped; what is written stays, and the same command goes on from there")
+            raise typer.Exit(130) from None
+        self._report()
+
+    def _report(self) -> None:
+        for sentence in self.failed:
+            note(sentence)
+        parts = [f"{self.done} {self.verb}"]
+        parts += [f"{self.skipped} done before"] if self.skipped else []
+        parts += [f"{len(self.failed)} failed"] if self.failed else []
+        note(", ".join(parts + self.more()))
+
+
+def pace(audio: float, busy: float) -> list[str]:
+    """How fast so many seconds of audio were worked on in so many seconds; nothing for none."""
+    factor = busy / audio if audio else 0.0
+    return [f"{audio:.1f} s of audio in {busy:.1f} s, real-time factor {factor:.3f}"] if audio else []
+
+
+@contextmanager
+def appearing(path: Path) -> Iterator[Path]:
+    """The name of a file to write, which becomes `path` if all goes well, and is gone otherwise."""
+    make_folder(path.parent)
+    part = path.with_name(f".{path.stem}.part{path.suffix}")
+    try:
+        yield part
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def plan(sources: Sequence[Path], folder: Path | None, suffixes: dict[str, str]) -> list[Job]:

@@ -6,16 +6,15 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from speech.cli import live_convert, recogniser, synthesiser
-from speech.cli.batch import STANDARD_INPUT, Job, make_folder, plan
+from speech.cli.batch import STANDARD_INPUT, Job, Tally, appearing, make_folder, pace, plan
 from speech.cli.manifest import Results
-from speech.cli.outlet import terminable
 from speech.cli.output import AsJson, emit, note, progress
 from speech.cli.synthesize import Format
 from speech.errors import SpeechError
@@ -78,7 +77,8 @@ def convert(
         raise typer.BadParameter("expected recordings and --out DIR, or --live", param_hint="FILE")
     jobs, folder = planned([Path(file) for file in files], out, form)
     results = None if folder != out else Results(folder)
-    batch = Batch(folder, as_json, {"target": to, "model": model, "steps": steps}, results)
+    asked = {"target": to, "model": model, "steps": steps}
+    batch = Batch(verb="converted", folder=folder, as_json=as_json, asked=asked, results=results)
     if not convert_files(batch, jobs, overwrite, lambda: load(model, device, threads, steps)):
         raise typer.Exit(1)
 
@@ -91,20 +91,14 @@ def convert_files(batch: Batch, jobs: list[Job], overwrite: bool, opened: Callab
     make_folder(batch.folder)
     todo = [job for job in jobs if overwrite or not batch.made(job)]
     batch.skipped = len(jobs) - len(todo)
-    if todo:
-        converter = opened()
-        with noted():
-            target = take_up(converter, batch.asked["target"])
-        if batch.results:
-            batch.results.begin([batch.record(job)["file"] for job in todo])
-        try:
-            with terminable():
-                batch.run(todo, converter, target)
-        except KeyboardInterrupt:
-            batch.report()
-            note("stopped; what is written stays, and the same command goes on from there")
-            raise typer.Exit(130) from None
-    batch.report()
+    with batch.told():
+        if todo:
+            converter = opened()
+            with noted():
+                target = take_up(converter, batch.asked["target"])
+            if batch.results:
+                batch.results.begin([batch.record(job)["file"] for job in todo])
+            batch.run(todo, converter, target)
     return not batch.failed
 
 
@@ -159,9 +153,9 @@ def noted() -> Iterator[None]:
                 note(str(warning.message))
 
 
-@dataclass
-class Batch:
-    """A run over recordings: writes each file, keeps count, and reports at the end.
+@dataclass(kw_only=True)
+class Batch(Tally):
+    """A run over recordings, which writes each file.
 
     asked: what all are made with. results: None where a single file is named, which is always made.
     """
@@ -170,11 +164,8 @@ class Batch:
     as_json: bool
     asked: dict[str, Any]
     results: Results | None
-    done: int = 0
-    skipped: int = 0
     audio: float = 0.0
     busy: float = 0.0
-    failed: list[str] = field(default_factory=list)
 
     def record(self, job: Job) -> dict[str, Any]:
         """What a file is made of, as the results keep it: with another recording or target it is made again."""
@@ -202,7 +193,7 @@ class Batch:
                     if self.as_json:
                         emit(record)
                 except (SpeechError, OSError) as error:
-                    self.failed.append(str(error) if str(job.source) in str(error) else f"{job.source}: {error}")
+                    self.fail(str(job.source), error)
                     if self.as_json:
                         emit({**self.record(job), "error": str(error)})
                 factor = f"real-time factor {self.busy / self.audio:.3f}" if self.audio else ""
@@ -212,29 +203,13 @@ class Batch:
         """Make one file, whole or not at all; returns its length in seconds."""
         from speech.audio.writer import Writer
 
-        path = job.outputs["sound"]
-        make_folder(path.parent)
-        part = path.with_name(f".{path.stem}.part{path.suffix}")
         source, begin = "-" if job.source == STANDARD_INPUT else job.source, time.perf_counter()
-        try:
-            with Writer(part, converter.output_rate) as file:
-                for piece in converter.pieces(source, target):
-                    file.write(piece)
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
+        with appearing(job.outputs["sound"]) as part, Writer(part, converter.output_rate) as file:
+            for piece in converter.pieces(source, target):
+                file.write(piece)
         self.busy += time.perf_counter() - begin
         self.audio += file.seconds
         return file.seconds
 
-    def report(self) -> None:
-        """One line a failure, then one line for all."""
-        for sentence in self.failed:
-            note(sentence)
-        parts = [f"{self.done} converted"]
-        parts += [f"{self.skipped} done before"] if self.skipped else []
-        parts += [f"{len(self.failed)} failed"] if self.failed else []
-        if self.audio:
-            factor = self.busy / self.audio
-            parts.append(f"{self.audio:.1f} s of audio in {self.busy:.1f} s, real-time factor {factor:.3f}")
-        note(", ".join(parts))
+    def more(self) -> list[str]:
+        return pace(self.audio, self.busy)

@@ -53,7 +53,7 @@ def say(
     texts, typed = _texts(words or [], file)
     _check(out, speaker, as_json)
     synthesizer = synthesiser.load(model, device, threads)
-    name = synthesiser.take_up(synthesizer, voice, voice_text)
+    name = synthesizer.take_up(voice, voice_text)
     timings, opened = Timings(), False
 
     def stream(text: Iterable[str]) -> Stream:

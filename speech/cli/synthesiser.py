@@ -5,12 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-
-from speech.errors import SpeechError
 
 if TYPE_CHECKING:
     from speech.tts.stages import Stages
@@ -30,28 +27,6 @@ def load(model: str, device: str | None, threads: int) -> Synthesiser:
 
     torch.set_num_threads(threads)
     return load_synthesiser(model, device)
-
-
-def take_up(synthesiser: Synthesiser, voice: str | None, text: str = "", folder: Path = Path()) -> str | None:
-    """The name under which the synthesiser has a voice: one of its own, or one that is taken up now from a file.
-
-    voice: a name, a recording, or a .safetensors that `Synthesiser.save_voice` wrote. text: what is said in the
-    recording, if known. folder: what relative paths begin at. Raises SpeechError for neither a voice nor a file, and
-    for a file that no voice can be taken from.
-    """
-    if voice is None or voice in synthesiser.voices:
-        return voice
-    path = folder / voice
-    if not path.is_file():
-        raise SpeechError(
-            f"expected a voice of {', '.join(synthesiser.voices) or '(none)'}, or a recording, got '{voice}', which "
-            "is neither: choose one"
-        )
-    if path.suffix == ".safetensors":
-        return synthesiser.load_voices(path)[0]
-    if str(path) not in synthesiser.voices:
-        synthesiser.add_voice(str(path), path, text)
-    return str(path)
 
 
 @dataclass

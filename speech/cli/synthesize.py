@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from speech.cli import recogniser, synthesiser
-from speech.cli.batch import make_folder
+from speech.cli.batch import Tally, appearing, make_folder
 from speech.cli.manifest import Entry, Results, read_manifest
-from speech.cli.outlet import Outlet, sink, terminable
-from speech.cli.output import AsJson, emit, note, progress
+from speech.cli.outlet import Outlet, sink
+from speech.cli.output import AsJson, emit, progress
 from speech.cli.synthesiser import Timings
 from speech.errors import SpeechError
 
@@ -70,23 +70,18 @@ def synthesize(
     entries, faults = read_manifest(Path(manifest))
     make_folder(out)
     usual = {"speed": speed, "seed": seed, "markup": not no_markup, "model": model}
-    results, batch = Results(out), Batch(out, Path(manifest).parent, as_json, faults)
+    results = Results(out)
+    batch = Batch(verb="spoken", folder=out, home=Path(manifest).parent, as_json=as_json, failed=faults)
     jobs = [job for entry in entries for job in plan(entry, voices or [None], form, usual)]
     todo = [job for job in jobs if overwrite or not results.has(job.record)]
     batch.skipped = len(jobs) - len(todo)
-    if todo:
-        synthesizer = synthesiser.load(model, device, threads)
-        for voice, text in zip(voices or [], voice_texts or [""] * len(voices or []), strict=True):
-            batch.taken[voice, False] = synthesiser.take_up(synthesizer, voice, text)
-        results.begin([job.record["file"] for job in todo])
-        try:
-            with terminable():
-                batch.run(todo, synthesizer, results)
-        except KeyboardInterrupt:
-            batch.report()
-            note("stopped; what is written stays, and the same command goes on from there")
-            raise typer.Exit(130) from None
-    batch.report()
+    with batch.told():
+        if todo:
+            synthesizer = synthesiser.load(model, device, threads)
+            for voice, text in zip(voices or [], voice_texts or [""] * len(voices or []), strict=True):
+                batch.taken[voice, False] = synthesizer.take_up(voice, text)
+            results.begin([job.record["file"] for job in todo])
+            batch.run(todo, synthesizer, results)
     if batch.failed:
         raise typer.Exit(1)
 
@@ -111,20 +106,16 @@ def plan(entry: Entry, voices: list[str] | list[None], form: Format, usual: dict
     return jobs
 
 
-@dataclass
-class Batch:
-    """A run over lines: writes each file, keeps count, and reports at the end. home: where the lines' recordings lie.
+@dataclass(kw_only=True)
+class Batch(Tally):
+    """A run over lines, which writes each file, whole or not at all. home: where the lines' recordings lie.
 
-    taken: the synthesiser's names of voices, by how they are asked for, and whether by a line of its own. A file
-    appears whole or not at all.
+    taken: the synthesiser's names of voices, by how they are asked for, and whether by a line of its own.
     """
 
     folder: Path
     home: Path
     as_json: bool
-    failed: list[str]
-    done: int = 0
-    skipped: int = 0
     odd: int = 0
     timings: Timings = field(default_factory=Timings)
     taken: dict[tuple[str | None, bool], str | None] = field(default_factory=dict)
@@ -142,7 +133,7 @@ class Batch:
                     if self.as_json:
                         emit(record)
                 except SpeechError as error:
-                    self.failed.append(f"{job.record['file']}: {error}")
+                    self.fail(job.record["file"], error)
                     if self.as_json:
                         emit({**job.record, "error": str(error)})
                 factor = self.timings.factor
@@ -153,33 +144,23 @@ class Batch:
         asked, path = job.record, self.folder / job.record["file"]
         voice, own = asked["voice"], job.own
         if (voice, own) not in self.taken:
-            self.taken[voice, own] = synthesiser.take_up(synthesizer, voice, folder=self.home if own else Path())
-        make_folder(path.parent)
-        part = path.with_name(f".{path.stem}.part{path.suffix}")
+            beside = own and (self.home / voice).is_file()  # the manifest
+            self.taken[voice, own] = synthesizer.take_up(self.home / voice if beside else voice)
         words, before = [], self.timings.audio
         options = {key: asked[key] for key in ("speed", "seed", "markup")}
         stream = synthesizer.stream(self.timings.arriving([asked["text"]]), self.taken[voice, own], **options)
         try:
-            with Outlet(sink(str(part), None, synthesizer.sample_rate)) as outlet, stream:
+            with appearing(path) as part, Outlet(sink(str(part), None, synthesizer.sample_rate)) as outlet, stream:
                 for sound in stream:
                     self.timings.heard(sound.seconds)
                     outlet.write(sound.samples)
                     words += [word.to_dict() for word in sound.words]
-            part.replace(path)
         finally:
-            part.unlink(missing_ok=True)
             self.timings.add(stream.stages)
         self.odd += bool(stream.warnings)
         record = {**asked, "sample_rate": synthesizer.sample_rate, "seconds": round(self.timings.audio - before, 3)}
         return record | ({"words": words} if words else {}) | ({"warnings": stream.warnings} if stream.warnings else {})
 
-    def report(self) -> None:
-        """One line a failure, then one line for all."""
-        for sentence in self.failed:
-            note(sentence)
-        parts = [f"{self.done} spoken"]
-        parts += [f"{self.skipped} done before"] if self.skipped else []
-        parts += [f"{self.odd} with warnings, see the results"] if self.odd else []
-        parts += [f"{len(self.failed)} failed"] if self.failed else []
-        parts += [str(self.timings)] if self.timings.audio else []
-        note(", ".join(parts))
+    def more(self) -> list[str]:
+        odd = [f"{self.odd} with warnings, see the results"] if self.odd else []
+        return odd + ([str(self.timings)] if self.timings.audio else [])

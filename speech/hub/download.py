@@ -11,8 +11,9 @@ from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, HFValidationE
 
 from speech.config import cache_folder
 from speech.errors import SpeechError
-from speech.hub import cosyvoice, nemo
 from speech.hub.checkpoint import CARD, CONFIG, KNOWN, WEIGHTS, read_config, replacing
+from speech.hub.cosyvoice import folder as cosyvoice
+from speech.hub.nemo import file as nemo
 from speech.hub.public import COSYVOICE
 
 

@@ -67,11 +67,11 @@ def find(name: str | Path) -> Path | None:
 def import_foreign(path: Path, folder: Path) -> Path:
     """Convert a `.nemo` file or a folder of CosyVoice or MeanVC into the checkpoint folder `folder`; returns that."""
     if is_meanvc(path):  # the converters bring torch, which a listing does without
-        from speech.hub.meanvc_model import convert
+        from speech.hub.meanvc.model import convert
     elif path.is_dir():
-        from speech.hub.cosyvoice import convert
+        from speech.hub.cosyvoice.folder import convert
     else:
-        from speech.hub.nemo import convert
+        from speech.hub.nemo.file import convert
     return convert(path, folder)
 
 

@@ -270,18 +270,6 @@ def _reader(checkpoint: Checkpoint) -> Reader:
 
 def _choose(synthesiser: Synthesiser, voice: str | Path, text: str | None) -> None:
     """Make a voice, by name or from a file, the default."""
-    path = Path(voice).expanduser()
-    if text is not None and (str(voice) in synthesiser.voices or path.suffix == ".safetensors"):
+    if text is not None and (str(voice) in synthesiser.voices or Path(voice).suffix == ".safetensors"):
         raise SpeechError(f"expected voice_text beside a recording only, {voice} is a voice already: leave it out")
-    if str(voice) in synthesiser.voices:
-        synthesiser.prefer(str(voice))
-    elif path.suffix == ".safetensors":
-        synthesiser.prefer(synthesiser.load_voices(path)[0])
-    elif path.is_file():
-        synthesiser.add_voice(path.stem, path, text or "")
-        synthesiser.prefer(path.stem)
-    else:
-        known = ", ".join(synthesiser.voices) or "none"
-        raise SpeechError(
-            f"expected a voice of the model ({known}) or the path of a recording, got {str(voice)!r}: check it"
-        )
+    synthesiser.prefer(synthesiser.take_up(voice, text or ""))

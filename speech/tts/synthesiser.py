@@ -7,6 +7,7 @@ import queue
 import threading
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -18,6 +19,7 @@ from speech.audio.file import Audio, read
 from speech.audio.mel import LogMel
 from speech.audio.resample import resample
 from speech.content.reference import SpeakerEncoder, SpeechTokenizer
+from speech.content.voices import Kind, Voices
 from speech.errors import SpeechError
 from speech.flow.layers import Context
 from speech.flow.solver import Sampling
@@ -72,7 +74,8 @@ class Synthesiser:
     ) -> None:
         self.model, self.reader = model, reader
         self._tokenizer, self._speaker = tokenizer, speaker
-        self._voices = {name: fitting(name, voice, model.config) for name, voice in voices.items()}
+        kind = Kind("voice", partial(fitting, model.config), pack_voices, read_voices)
+        self._voices = Voices(kind, voices, lambda _, voice: self._setup.acoustics.forget(voice))
         acoustics, codes = Acoustics(model.flow, model.vocoder, context, sampling), codes or model.config.sampling
         model.config.lm.check(codes)
         self._setup = Setup(model.lm, acoustics, reader, codes, self.sample_rate)
@@ -122,8 +125,20 @@ class Synthesiser:
         patience: seconds to wait for the next piece of text. Otherwise as `synthesize`.
         """
         front_end = FrontEnd(markup=markup)
-        session = Session(self._setup, self._voice(voice), checked_speed(speed), seed, front_end)
+        session = Session(
+            self._setup, self._voices[voice or self._voices.default], checked_speed(speed), seed, front_end
+        )
         return Stream(session, text, patience)
+
+    def take_up(self, voice: str | Path | None, text: str = "") -> str:
+        """The name of a voice: one of `voices` (None: the default), or one that is added now, under its path as name.
+
+        voice: a name, a recording, or a file that `save_voice` wrote. text: what is said in the recording, if known.
+        Raises SpeechError for neither.
+        """
+        if voice is None:
+            return self._voices.default
+        return self._voices.take_up(voice, lambda name, path: self.add_voice(name, path, text))
 
     def add_voice(self, name: str, recording: str | Path | Audio, text: str = "") -> None:
         """Speak like a recording of 0.5 to 30 s from now on, under a new name. text: what is said in it, if known.
@@ -134,7 +149,7 @@ class Synthesiser:
         if self._tokenizer is None or self._speaker is None:
             raise SpeechError(
                 f"expected a model that takes voices up from recordings, this one has none of that: choose of "
-                f"{', '.join(self.voices)}"
+                f"{self._voices.known}"
             )
         audio = recording if isinstance(recording, Audio) else read(recording)
         if audio.seconds > LONGEST_PROMPT:
@@ -148,48 +163,25 @@ class Synthesiser:
         with torch.inference_mode():
             mel = front(Frames.whole(samples[None])).data[0]
         ids = torch.tensor(self.reader.example(text), dtype=torch.long)
-        self._keep(name, Voice.prompted(speaker, codes, mel, ids, self.model.flow.config.rate))
+        self._voices.keep(name, Voice.prompted(speaker, codes, mel, ids, self.model.flow.config.rate))
 
     def save_voice(self, name: str, path: str | Path) -> None:
         """Write a voice to a `.safetensors` file, so that it need not be taken up from its recording again.
 
         Raises SpeechError for a voice that is not there and a file that cannot be written.
         """
-        data = pack_voices({name: self._voice(name)})
-        try:
-            Path(path).write_bytes(data)
-        except OSError as error:
-            raise SpeechError(f"expected to write the voice to {path}, it failed: {error.strerror}") from error
+        self._voices.save(name, path)
 
     def load_voices(self, path: str | Path) -> list[str]:
         """Add the voices of a file that `save_voice` wrote; returns their names.
 
         Raises SpeechError for a file that is damaged or not there, and for voices of another model.
         """
-        voices = read_voices(Path(path))
-        for name, voice in voices.items():
-            self._keep(name, voice)
-        return list(voices)
+        return self._voices.load(path)
 
     def prefer(self, name: str) -> None:
         """Make a voice the default. Raises SpeechError if it is not there."""
-        self._voices = {name: self._voice(name), **self._voices}
-
-    def _keep(self, name: str, voice: Voice) -> None:
-        voice = fitting(name, voice, self.model.config)
-        if name in self._voices:
-            self._setup.acoustics.forget(self._voices[name])
-        self._voices[name] = voice
-
-    def _voice(self, name: str | None) -> Voice:
-        if not self._voices:
-            raise SpeechError("expected a voice, this model brings none: add_voice(name, recording, text) makes one")
-        name = self.voices[0] if name is None else name
-        if name not in self._voices:
-            raise SpeechError(
-                f"expected a voice of {', '.join(self.voices)}, got {name!r}: choose one, or add_voice it"
-            )
-        return self._voices[name]
+        self._voices.prefer(name)
 
 
 class Stream:

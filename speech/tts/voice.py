@@ -49,7 +49,7 @@ class Voice:
         return Voice(self.speaker.to(device), self.codes, self.mel.to(device), self.text, self.index)
 
 
-def fitting(name: str, voice: Voice, config: SynthesiserConfig) -> Voice:
+def fitting(config: SynthesiserConfig, name: str, voice: Voice) -> Voice:
     """A voice, if a model of this configuration can speak with it. Raises SpeechError otherwise."""
     v, flow = config.lm.vocabulary, config.flow
     sizes = (flow.speaker,), (flow.rate * len(voice.codes), flow.mel)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from math import gcd
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from speech.audio.file import SHORTEST, STDIN, Audio, Reader, blocks
 from speech.audio.resample import resample
 from speech.audio.samples import to_float
 from speech.content.reference import SpeakerEncoder
+from speech.content.voices import Kind, Voices
 from speech.errors import SpeechError
 from speech.flow.solver import Sampling
 from speech.streaming.module import Sequential, Streaming
@@ -59,7 +61,8 @@ class Converter:
         self._sampling = config.sampling if usual else Sampling(steps or 0, 0.0, True)
         self._network, self._contents = model.network.at(frames), model.contents(frames)
         self._speaker: SpeakerEncoder | None = model.speaker
-        self._voices = {name: fitting(name, voice, model.config) for name, voice in (targets or {}).items()}
+        kind = Kind("target", partial(fitting, model.config), pack_targets, read_targets)
+        self._voices = Voices(kind, targets or {}, lambda name, _: self._stages.pop(name, None))
         self._stages: dict[str, Sequential] = {}
 
     @property
@@ -141,23 +144,7 @@ class Converter:
 
         target: a name, a recording of the speaker, or a file that `save_target` wrote. Raises SpeechError for neither.
         """
-        known = ", ".join(self.targets) or "none"
-        if target is None:
-            if not self._voices:
-                raise SpeechError("expected a target, the converter has none yet: name a recording of the voice")
-            return self.targets[0]
-        if str(target) in self._voices:
-            return str(target)
-        path = Path(target).expanduser()
-        if not path.is_file():
-            raise SpeechError(
-                f"expected a target of the converter ({known}) or a recording of one, got '{target}', which is "
-                "neither: check the name"
-            )
-        if path.suffix == ".safetensors":
-            return self.load_targets(path)[0]
-        self.add_target(str(target), path)
-        return str(target)
+        return self._voices.default if target is None else self._voices.take_up(target, self.add_target)
 
     def add_target(self, name: str, *recordings: str | Path | Audio) -> None:
         """Take up a voice from one or more recordings of it, each of at least a second, under a name.
@@ -168,52 +155,34 @@ class Converter:
         if self._speaker is None:
             raise SpeechError(
                 "expected a model that takes targets up from recordings, this one has no speaker encoder: choose of "
-                f"{', '.join(self.targets) or 'none'}"
+                f"{self._voices.known}"
             )
         config = self.model.config
         seconds = PROMPT if isinstance(config.network.timbre, PromptConfig) else 0.0
-        self._keep(name, take_up(recordings, self._speaker, config.mel, seconds))
+        self._voices.keep(name, take_up(recordings, self._speaker, config.mel, seconds))
 
     def save_target(self, name: str, path: str | Path) -> None:
         """Write a target to a `.safetensors` file, so that it need not be taken up from its recordings again.
 
         Raises SpeechError for a target that is not there and a file that cannot be written.
         """
-        data = pack_targets({name: self._voice(name)})
-        try:
-            Path(path).write_bytes(data)
-        except OSError as error:
-            raise SpeechError(f"expected to write the target to {path}, it failed: {error.strerror}") from error
+        self._voices.save(name, path)
 
     def load_targets(self, path: str | Path) -> list[str]:
         """Add the targets of a file that `save_target` wrote; returns their names.
 
         Raises SpeechError for a file that is damaged or not there, and for targets of another model.
         """
-        voices = read_targets(Path(path))
-        for name, voice in voices.items():
-            self._keep(name, voice)
-        return list(voices)
+        return self._voices.load(path)
 
     def prefer(self, name: str) -> None:
         """Make a target the default. Raises SpeechError if it is not there."""
-        self._voices = {name: self._voice(name), **self._voices}
-
-    def _keep(self, name: str, voice: TargetVoice) -> None:
-        self._voices[name] = fitting(name, voice, self.model.config)
-        self._stages.pop(name, None)
-
-    def _voice(self, name: str) -> TargetVoice:
-        if name not in self._voices:
-            raise SpeechError(
-                f"expected a target of {', '.join(self.targets) or 'none'}, got {name!r}: choose one, or add_target it"
-            )
-        return self._voices[name]
+        self._voices.prefer(name)
 
     def _stage(self, name: str) -> Sequential:
         """The network's stage for a target, made once."""
         if name not in self._stages:
-            voice, device = self._voice(name), self._network.noise.device
+            voice, device = self._voices[name], self._network.noise.device
             with torch.no_grad():
                 mel = voice.mel[None].to(device) if len(voice.mel) else None
                 target = self._network.target(voice.speaker[None].to(device), mel)

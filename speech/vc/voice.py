@@ -40,7 +40,7 @@ class TargetVoice:
     mel: Tensor
 
 
-def fitting(name: str, voice: TargetVoice, config: ConverterModelConfig) -> TargetVoice:
+def fitting(config: ConverterModelConfig, name: str, voice: TargetVoice) -> TargetVoice:
     """A voice, if a model of this configuration can convert to it. Raises SpeechError otherwise."""
     network = config.network
     fits = voice.speaker.shape == (network.speaker,) and voice.mel.shape[1:] == (network.mel,)

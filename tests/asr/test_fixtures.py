@@ -16,7 +16,7 @@ from speech.asr.greedy import CTCGreedy, Greedy, RNNTGreedy, Token
 from speech.asr.model import FastConformer
 from speech.asr.tokenizer import Tokenizer
 from speech.hub.checkpoint import load_folder
-from speech.hub.nemo import convert
+from speech.hub.nemo.file import convert
 from speech.streaming.driver import Driver
 from speech.streaming.frames import OPEN, Frames, Place
 

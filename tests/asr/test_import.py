@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from speech.asr.model import FastConformer
 from speech.errors import SpeechError
 from speech.hub.checkpoint import load_folder
-from speech.hub.nemo import convert, convert_config
+from speech.hub.nemo.file import convert, convert_config
 from speech.streaming.driver import Driver
 from speech.streaming.frames import Frames
 from tests.hub.foreign import PIECES, archive, configured, ctc_only, rnnt_only, weights

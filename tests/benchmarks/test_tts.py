@@ -50,7 +50,7 @@ def test_where_drafts_pay() -> None:
 
 def test_a_model_in_a_folder_is_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     small = small_synthesiser()
-    voices = {name: small._voice(name) for name in small.voices}
+    voices = {name: small._voices[name] for name in small.voices}
     files = {"voices.safetensors": pack_voices(voices)}
     folder = save(tmp_path / "small", small.model, "# small\n", files, dtype=None)
     found = measured(capsys, "--model", str(folder), "--seconds", "0.4", "--repeats", "1", "--minutes", "0.05")

@@ -57,7 +57,7 @@ def recogniser(tiny: Path) -> speech.Recogniser:
 def talker(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The checkpoint folder of a synthesiser: random weights, the voices `plain` and `prompted`, 4 kHz."""
     small = small_synthesiser()
-    voices = {name: small._voice(name) for name in small.voices}
+    voices = {name: small._voices[name] for name in small.voices}
     folder = tmp_path_factory.mktemp("model") / "talker"
     card = "# talker\n\nRandom weights for tests.\n"
     return save(folder, small.model, card, {"voices.safetensors": pack_voices(voices)}, dtype=None)

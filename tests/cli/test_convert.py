@@ -88,7 +88,7 @@ def test_one_file_into_another_format(model: Path, recordings: Path, tmp_path: P
 def test_what_cannot_be_done_is_told_first(model: Path, recordings: Path, tmp_path: Path) -> None:
     plain = recordings / "plain.wav"
     for args, sentence in (
-        ((plain, "--to", "nobody", "--out", tmp_path / "out"), "expected a target of the converter (anna, ben)"),
+        ((plain, "--to", "nobody", "--out", tmp_path / "out"), "expected a target of the model (anna, ben)"),
         ((recordings, "--to", "ben", "--out", tmp_path / "a.wav"), "expected a folder for 2 recordings"),
         ((plain, "--to", "ben", "--out", recordings), "would be written over"),
         ((recordings, "--to", "ben", "--out", recordings), "would be written over"),

@@ -220,7 +220,7 @@ def test_other_bytes_than_text_are_told_after_what_came_before(talker: Path, tmp
 @pytest.mark.parametrize(
     ("args", "sentence"),
     [
-        (["--voice", "nobody"], "expected a voice of plain, prompted, or a recording, got 'nobody'"),
+        (["--voice", "nobody"], "expected a voice of the model (plain, prompted) or a recording of one, got 'nobody'"),
         (["--voice", "short.wav"], "takes voices up from recordings, this one has none of that"),
         (["--speed", "9"], "expected a speed of 0.25 to 4.0"),
         (["--out", "said.aac"], "expected a file name that ends in .wav, .flac"),

@@ -123,12 +123,12 @@ def test_bad_lines_do_not_stop_the_rest(talker: Path, tmp_path: Path) -> None:
             "line 11: expected UTF-8",
             "empty.wav: expected text with words",
             "quick.wav: expected a speed of",
-            "who.wav: expected a voice of plain, prompted, or a recording, got 'nobody'",
+            "who.wav: expected a voice of the model (plain, prompted) or a recording of one, got 'nobody'",
         ],
         strict=True,
     ):
         assert sentence.startswith(f"speech: {what}"), sentence
-    assert last.startswith("speech: 2 spoken, 1 with warnings, see the results, 9 failed, ")
+    assert last.startswith("speech: 2 spoken, 9 failed, 1 with warnings, see the results, ")
     found = results(tmp_path / "out")
     assert list(found) == ["good.wav", "odd.wav"] and found["odd.wav"]["warnings"]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["good.wav", "odd.wav", "results.jsonl"]
@@ -155,7 +155,10 @@ def test_ctrl_c_keeps_what_is_done(talker: Path, tmp_path: Path) -> None:
     [
         (["none.txt"], "expected a manifest, but 'none.txt'"),
         (["blank.txt"], "expected lines of text in 'blank.txt', it has none"),
-        (["lines.txt", "--voice", "nobody"], "expected a voice of plain, prompted, or a recording, got 'nobody'"),
+        (
+            ["lines.txt", "--voice", "nobody"],
+            "expected a voice of the model (plain, prompted) or a recording of one, got 'nobody'",
+        ),
         (["lines.txt", "--out", "lines.txt"], "expected a folder to write to, got lines.txt"),
     ],
 )

@@ -13,7 +13,7 @@ from speech.content.campplus import CAMPPlus
 from speech.content.s3 import S3Tokenizer
 from speech.errors import SpeechError
 from speech.hub.checkpoint import build
-from speech.hub.cosyvoice_content import _S3_BLOCK, _campplus_names, from_campplus, from_s3_tokenizer_v2
+from speech.hub.cosyvoice.content import _S3_BLOCK, _campplus_names, from_campplus, from_s3_tokenizer_v2
 from speech.hub.schema import from_tree, to_tree
 from tests.content.small import CAM, S3, speaker_encoder, tokenizer
 

@@ -14,7 +14,7 @@ from speech.content.reference import mean_vector
 from speech.content.wavlm import WavLMConfig, WavLMSpeakerConfig, WavLMSpeakerEncoder, bucket
 from speech.errors import SpeechError
 from speech.hub.checkpoint import build
-from speech.hub.meanvc_content import from_wavlm_ecapa
+from speech.hub.meanvc.content import from_wavlm_ecapa
 from speech.streaming.frames import Frames
 from tests.content.small import noise
 

@@ -13,7 +13,7 @@ from torch.nn.utils.rnn import pad_sequence
 from speech.content.campplus import CAMPPlus, centred
 from speech.content.s3 import S3Tokenizer
 from speech.hub.checkpoint import build
-from speech.hub.cosyvoice_content import from_campplus, from_s3_tokenizer_v2
+from speech.hub.cosyvoice.content import from_campplus, from_s3_tokenizer_v2
 from speech.streaming.frames import Frames
 
 Arrays = dict[str, Tensor]

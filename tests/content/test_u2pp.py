@@ -13,7 +13,7 @@ from torch import Tensor
 from speech.content.u2pp import CHUNKS, U2PPConfig, U2PPEncoder
 from speech.errors import SpeechError
 from speech.hub.checkpoint import build
-from speech.hub.meanvc_content import from_u2pp
+from speech.hub.meanvc.content import from_u2pp
 from speech.hub.torchscript import read_weights
 from speech.streaming.attention import Absolute, Attention, sinusoid
 from speech.streaming.driver import Driver

@@ -15,7 +15,7 @@ from speech.flow.encoder import EncoderConfig
 from speech.flow.layers import Context
 from speech.flow.model import Flow, FlowConfig
 from speech.flow.solver import Sampling
-from speech.hub.cosyvoice_flow import from_cosyvoice_flow
+from speech.hub.cosyvoice.flow import from_cosyvoice_flow
 
 
 @dataclass(frozen=True, eq=False)

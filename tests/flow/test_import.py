@@ -11,7 +11,7 @@ from speech.flow.dit import DiTConfig
 from speech.flow.encoder import EncoderConfig
 from speech.flow.model import Flow
 from speech.hub.checkpoint import build
-from speech.hub.cosyvoice_flow import from_cosyvoice_flow
+from speech.hub.cosyvoice.flow import from_cosyvoice_flow
 from tests.flow.conftest import Golden
 
 DIM, LAYERS, MEL, SPEAKER = 32, 2, 6, 5

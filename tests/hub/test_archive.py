@@ -15,7 +15,7 @@ import torch
 from speech.errors import SpeechError
 from speech.hub import archive as module
 from speech.hub.archive import Archive, read_tensors
-from speech.hub.nemo import convert
+from speech.hub.nemo.file import convert
 from tests.hub.foreign import archive, member, saved
 
 

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from speech.errors import SpeechError
 from speech.hub import find, models
 from speech.hub.checkpoint import load_folder
-from speech.hub.cosyvoice import _settings, convert, needed
+from speech.hub.cosyvoice.folder import _settings, convert, needed
 from speech.tts.voice import read_voices
 from tests.hub.foreign import saved
 from tests.hub.public import CODES, YAML, second, third_version

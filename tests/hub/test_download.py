@@ -13,7 +13,7 @@ import pytest
 
 from speech.errors import SpeechError
 from speech.hub.download import select
-from speech.hub.nemo import convert
+from speech.hub.nemo.file import convert
 from tests.hub.foreign import archive, ctc_only
 from tests.hub.server import GATED, SHORT, serving
 

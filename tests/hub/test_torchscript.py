@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from speech.errors import SpeechError
-from speech.hub.meanvc_vocos import from_public
+from speech.hub.meanvc.vocos import from_public
 from speech.hub.torchscript import read_weights
 from speech.vocoder.vocos import Vocos, VocosConfig
 

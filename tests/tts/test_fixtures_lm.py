@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from speech.hub.cosyvoice_lm import from_cosyvoice_lm
+from speech.hub.cosyvoice.lm import from_cosyvoice_lm
 from speech.streaming.arena import Arena
 from speech.streaming.frames import Frames
 from speech.tts.generation import Generation

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from speech.errors import SpeechError
-from speech.hub.cosyvoice_lm import from_cosyvoice_lm
+from speech.hub.cosyvoice.lm import from_cosyvoice_lm
 from speech.tts.layout import Vocabulary
 from speech.tts.lm import TextSpeechLM
 

@@ -16,7 +16,7 @@ from speech.errors import SpeechError
 from speech.flow.layers import Context
 from speech.flow.solver import Sampling
 from speech.hub.checkpoint import save
-from speech.hub.cosyvoice import convert
+from speech.hub.cosyvoice.folder import convert
 from speech.hub.load import load, load_recogniser, load_synthesiser
 from speech.kernels.linear import Linear
 from speech.tts.layout import NOTHING
@@ -63,8 +63,10 @@ def whole(synthesiser: Synthesiser) -> Speech:
     return synthesiser.synthesize(SENTENCE, seed=1)
 
 
-def test_a_voice_from_a_recording_speaks_whole_and_streamed(synthesiser: Synthesiser, whole: Speech) -> None:
-    assert synthesiser.voices == ["friend"] and synthesiser.sample_rate == 24000
+def test_a_voice_from_a_recording_speaks_whole_and_streamed(
+    synthesiser: Synthesiser, whole: Speech, recording: Path
+) -> None:
+    assert synthesiser.voices == [str(recording)] and synthesiser.sample_rate == 24000
     assert whole.seconds > 0.4 and np.isfinite(whole.samples).all() and np.abs(whole.samples).max() > 0.01
     with synthesiser.stream(iter(SENTENCE), seed=1) as stream:
         parts = list(stream)
@@ -83,7 +85,7 @@ def test_weights_are_laid_out_before_they_are_shared(synthesiser: Synthesiser) -
 
 def test_the_flows_memory_is_chosen(synthesiser: Synthesiser, whole: Speech, folder: Path, tmp_path: Path) -> None:
     """A memory as long as what is said is as good as one without bounds; a shorter one is not."""
-    synthesiser.save_voice("friend", tmp_path / "friend.safetensors")
+    synthesiser.save_voice(synthesiser.voices[0], tmp_path / "friend.safetensors")
     for left, alike in ((400, True), (0, False)):
         context = Context(25, left)
         found = load_synthesiser(folder, "cpu", voice=tmp_path / "friend.safetensors", sampling=FEW, context=context)
@@ -133,13 +135,13 @@ def test_without_onnxruntime_it_speaks_but_takes_no_voices_up(
 
 def test_voices_are_kept(synthesiser: Synthesiser, whole: Speech, folder: Path, tmp_path: Path) -> None:
     path = tmp_path / "kept.safetensors"
-    synthesiser.save_voice("friend", path)
+    synthesiser.save_voice(synthesiser.voices[0], path)
     again = load_synthesiser(folder, "cpu", voice=path, sampling=FEW)
-    assert again.voices == ["friend"]
+    assert again.voices == synthesiser.voices
     assert np.array_equal(again.synthesize(SENTENCE, seed=1).samples, whole.samples)
     with pytest.raises(SpeechError, match="expected to write the voice"):
-        again.save_voice("friend", tmp_path / "none" / "kept.safetensors")
-    with pytest.raises(SpeechError, match="expected a voice of friend, got 'nobody'"):
+        again.save_voice(again.voices[0], tmp_path / "none" / "kept.safetensors")
+    with pytest.raises(SpeechError, match="expected a voice of .*friend.wav, got 'nobody'"):
         again.save_voice("nobody", path)
     path.write_bytes(pack_voices({"other": Voice.plain(torch.randn(7), 80)}))
     with pytest.raises(SpeechError, match=r"voice of this model .* 'other' is of another"):
@@ -164,7 +166,7 @@ def test_a_checkpoint_of_ours_with_phonemes_and_voices(tmp_path: Path) -> None:
     assert narrow.voices == ["prompted", "plain"] and narrow.model.lm.head.weight.dtype == torch.bfloat16
     assert np.isfinite(narrow.synthesize("Hello there.", "plain", seed=1).samples).all()
     for voice, text, message in (
-        ("nobody", None, r"voice of the model \(plain, prompted\) or the path of a recording, got 'nobody'"),
+        ("nobody", None, r"voice of the model \(plain, prompted\) or a recording of one, got 'nobody'"),
         ("plain", "hello", "voice_text beside a recording only, plain is a voice already"),
         (None, "hello", "voice_text beside the recording of a voice, got it alone"),
         (str(folder / "model.safetensors"), None, "voice"),

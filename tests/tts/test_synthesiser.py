@@ -180,7 +180,7 @@ def test_a_long_text_goes_on_in_constant_steps(synthesiser: Synthesiser) -> None
 def test_prompts_of_the_voices_spoken_last_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("speech.tts.render.PROMPTS", 1)
     small = small_synthesiser()
-    small._voices["other"] = replace(small._voices["prompted"], mel=small._voices["prompted"].mel.flip(0))
+    small._voices.keep("other", replace(small._voices["prompted"], mel=small._voices["prompted"].mel.flip(0)))
     said = {voice: small.synthesize("One word.", voice, seed=1).samples for voice in ("prompted", "other")}
     assert not np.array_equal(said["prompted"], said["other"])
     for voice, samples in said.items():

@@ -68,16 +68,16 @@ def test_memory_does_not_grow_with_the_recording(converter: Converter) -> None:
 def test_targets_are_taken_up_from_recordings(converter: Converter, folder: Path) -> None:
     converter = Converter(converter.model)
     assert converter.targets == []
-    with pytest.raises(SpeechError, match="expected a target, the converter has none yet"):
+    with pytest.raises(SpeechError, match="expected a target, this model brings none"):
         converter.convert(folder / "good.wav")
     path = str(folder / "good.wav")
     assert converter.take_up(path) == converter.take_up(Path(path)) == path
     converter.add_target("both", folder / "good.wav", folder / "other.wav")
     converter.add_target("audio", Audio(voice(1.2), 16000))
-    one, both = converter._voice(path), converter._voice("both")
-    assert torch.equal(one.speaker, converter._voice("audio").speaker)
+    one, both = converter._voices[path], converter._voices["both"]
+    assert torch.equal(one.speaker, converter._voices["audio"].speaker)
     converter.add_target("other", folder / "other.wav")
-    other = converter._voice("other")
+    other = converter._voices["other"]
     torch.testing.assert_close(both.speaker, mean_vector([one.speaker, other.speaker]))
     assert torch.equal(both.mel, torch.cat([one.mel, other.mel])) and len(one.mel) == 121
     assert converter.targets == [path, "both", "audio", "other"]
@@ -99,7 +99,7 @@ def test_targets_are_taken_up_from_recordings(converter: Converter, folder: Path
         ("faint.wav", r"faint\.wav cannot be a target: expected a recording of a voice, got silence"),
         ("eight.wav", "expected one or two channels, got 8"),
         ("text.wav", "expected a sound file"),
-        ("missing.wav", r"a target of the converter \(anna, ben\) or a recording of one, got '\S+missing\.wav'"),
+        ("missing.wav", r"a target of the model \(anna, ben\) or a recording of one, got '\S+missing\.wav'"),
     ],
 )
 def test_references_that_are_no_good(converter: Converter, folder: Path, name: str, message: str) -> None:

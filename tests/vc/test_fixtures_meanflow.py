@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from speech.flow.objectives import MeanFlow, adaptive_mean
-from speech.hub.meanvc import from_meanvc
+from speech.hub.meanvc.folder import from_meanvc
 from speech.vc.network import ConverterNetwork
 from speech.vc.training import converter_loss
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from speech.flow.solver import Sampling
 from speech.hub.checkpoint import build
-from speech.hub.meanvc import from_meanvc
+from speech.hub.meanvc.folder import from_meanvc
 from speech.streaming.attention import Rotary
 from speech.streaming.driver import Driver
 from speech.streaming.frames import Frames

@@ -16,7 +16,7 @@ from torch.nn.functional import interpolate
 
 from speech.flow.solver import Sampling
 from speech.hub.checkpoint import build
-from speech.hub.meanvc import from_meanvc
+from speech.hub.meanvc.folder import from_meanvc
 from speech.streaming.arena import Arena
 from speech.streaming.attention import Rotary
 from speech.streaming.frames import OPEN, Frames, Place

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from speech.errors import SpeechError
 from speech.hub.checkpoint import build
-from speech.hub.meanvc import from_meanvc
+from speech.hub.meanvc.folder import from_meanvc
 from speech.vc.network import ConverterNetwork
 from speech.vc.timbre import PromptConfig, TokenConfig
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from speech.hub.checkpoint import build
-from speech.hub.meanvc_vocos import from_public
+from speech.hub.meanvc.vocos import from_public
 from speech.streaming.driver import Driver
 from speech.streaming.frames import Frames
 from speech.vocoder.vocos import Vocos

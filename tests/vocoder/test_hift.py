@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from speech.hub.checkpoint import build
-from speech.hub.cosyvoice_hift import from_public
+from speech.hub.cosyvoice.hift import from_public
 from speech.streaming.driver import Driver
 from speech.streaming.frames import Frames
 from speech.streaming.timing import Timing

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from speech.errors import SpeechError
-from speech.hub import cosyvoice_hift, meanvc_vocos
 from speech.hub.checkpoint import build
+from speech.hub.cosyvoice import hift as cosyvoice_hift
+from speech.hub.meanvc import vocos as meanvc_vocos
 from speech.hub.rename import without_weight_norm
 from speech.vocoder.hift import HiFT
 from tests.vocoder.public import DIM, F0_DIM, FEATURES, public_hift

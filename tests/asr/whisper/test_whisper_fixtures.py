@@ -12,7 +12,7 @@ from torch import Tensor
 from speech.asr.whisper.config import Context
 from speech.asr.whisper.model import Whisper
 from speech.asr.whisper.tokenizer import Symbols
-from speech.hub.whisper import load_whisper
+from speech.hub.whisper.weights import load_whisper
 from speech.streaming.driver import Driver
 from speech.streaming.frames import Frames, Place
 from tests.asr.whisper.test_whisper_encoder import streamed

@@ -14,7 +14,7 @@ from speech.audio.mel import MelConfig
 from speech.errors import SpeechError
 from speech.hub.archive import Archive, read_tensors
 from speech.hub.checkpoint import build, save, tokenizer_named
-from speech.hub.nemo_weights import convert_weights
+from speech.hub.nemo.weights import convert_weights
 
 MODELS = {
     "EncDecHybridRNNTCTCBPEModel": {"ctc", "rnnt"},

@@ -14,9 +14,9 @@ from torch import Tensor
 from speech.audio.mel import MEANVC_MEL
 from speech.errors import SpeechError
 from speech.hub.checkpoint import CARD, build, save
-from speech.hub.meanvc import from_meanvc
-from speech.hub.meanvc_content import from_u2pp, from_wavlm_ecapa
-from speech.hub.meanvc_vocos import from_public as from_vocos
+from speech.hub.meanvc.content import from_u2pp, from_wavlm_ecapa
+from speech.hub.meanvc.folder import from_meanvc
+from speech.hub.meanvc.vocos import from_public as from_vocos
 from speech.hub.torchscript import read_weights
 from speech.vc.model import SHORTEST_CHUNK, ConverterModel, ConverterModelConfig
 

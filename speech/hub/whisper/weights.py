@@ -15,7 +15,7 @@ from speech.audio.mel import WHISPER, WHISPER_STREAMING, LogMel
 from speech.errors import SpeechError
 from speech.hub.checkpoint import build
 from speech.hub.rename import count, shape_of
-from speech.hub.whisper_file import Published, read_file, read_folder
+from speech.hub.whisper.file import Published, read_file, read_folder
 
 _ATTENTION = {"query": "q", "key": "k", "value": "v", "out": "out"}
 _PREFIX = {"encoder": "attention.branch.attention", "decoder": "attention"}

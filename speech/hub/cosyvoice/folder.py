@@ -22,10 +22,10 @@ from speech.flow.model import FlowConfig
 from speech.flow.unet import UNetConfig
 from speech.hub.archive import read_groups, read_tensors
 from speech.hub.checkpoint import CARD, SPEAKER_ENCODER, SPEECH_TOKENIZER, TEXT_TOKENIZER, VOICES, build, save
-from speech.hub.cosyvoice_content import from_campplus, from_s3_tokenizer_v2
-from speech.hub.cosyvoice_flow import from_cosyvoice_flow
-from speech.hub.cosyvoice_hift import from_public as from_cosyvoice_hift
-from speech.hub.cosyvoice_lm import from_cosyvoice_lm
+from speech.hub.cosyvoice.content import from_campplus, from_s3_tokenizer_v2
+from speech.hub.cosyvoice.flow import from_cosyvoice_flow
+from speech.hub.cosyvoice.hift import from_public as from_cosyvoice_hift
+from speech.hub.cosyvoice.lm import from_cosyvoice_lm
 from speech.tts.lm import TextSpeechConfig
 from speech.tts.model import SynthesiserConfig, SynthesiserModel
 from speech.tts.tokens import TextTokenizer
@@ -188,7 +188,7 @@ def _voices(path: Path, config: SynthesiserConfig) -> dict[str, Voice]:
     """The preset voices of a `spk2info.pt`, with a prompt where there is one."""
     with _open(path) as file:
         groups = read_groups(file, str(path))
-    return {name: fitting(name, _voice(name, group, config, path), config) for name, group in groups.items()}
+    return {name: fitting(config, name, _voice(name, group, config, path)) for name, group in groups.items()}
 
 
 def _voice(name: str, group: Tensors, config: SynthesiserConfig, path: Path) -> Voice:
