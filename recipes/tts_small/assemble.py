@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import nn
 
+from recipes.tts_small.level import levelled
 from recipes.tts_small.lm import fresh_lm, voice_rows
 from recipes.tts_small.parts import trained
 from recipes.tts_small.settings import Settings
@@ -72,9 +73,10 @@ def preset_voices(settings: Settings) -> dict[str, Voice]:
     return voices | {name: voice for name, voice in settings.other_voices().items() if name not in voices}
 
 
-def synthesiser(settings: Settings) -> Synthesiser:
-    """The trained parts, ready to speak as after `speech.load`."""
+def synthesiser(settings: Settings) -> tuple[Synthesiser, dict[str, Voice]]:
+    """The trained parts, ready to speak as after `speech.load`, and its voices, all equally loud."""
     model, _ = assemble(settings)
     pack(model)
     reader = PhonemeReader(phonemiser(), model.config.lm.vocabulary)
-    return Synthesiser(model, reader, preset_voices(settings))
+    voices = levelled(model, reader, preset_voices(settings))
+    return Synthesiser(model, reader, voices), voices

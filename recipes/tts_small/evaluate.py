@@ -64,7 +64,7 @@ def evaluate(settings: Settings) -> None:
 
     The first voice says all sentences, every other one a fifth of them. Times are those of one thread.
     """
-    options, speaks = settings.raw.evaluation, synthesiser(settings)
+    options, speaks = settings.raw.evaluation, synthesiser(settings)[0]
     rows, owners = sentences(settings, options.spoken), readers(settings)
     scores: dict[str, dict[str, float]] = {}
     for voice in speaks.voices:

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from pathlib import Path
 from typing import Any
 
 from recipes.common.cache import RATE
-from recipes.common.prepare import cache, hours
+from recipes.common.card import millions, model_card, trained_parts, write
+from recipes.common.prepare import cache
 from recipes.tts_small.copy_synthesis import table
-from recipes.tts_small.export import millions
 from recipes.vc_small.assemble import PARTS, assemble, latency
 from recipes.vc_small.pairs import owner
 from recipes.vc_small.settings import ConverterSettings
 from speech.audio.file import Audio
-from speech.hub.checkpoint import TARGETS, save
+from speech.hub.checkpoint import TARGETS
 from speech.vc.model import ConverterModel
 from speech.vc.voice import SHORTEST, TargetVoice, pack_targets, take_up
 
@@ -28,9 +27,7 @@ def export(settings: ConverterSettings) -> None:
     model, positions = assemble(settings)
     targets = example_targets(settings, model)
     text = card(settings, model, positions, list(targets))
-    folder = save(Path(settings.raw.export.folder), model, text, {TARGETS: pack_targets(targets)} if targets else {})
-    size = sum(file.stat().st_size for file in folder.iterdir()) / 1e6
-    print(f"{folder}: {millions(model)} M parameters, {size:.1f} MB, targets {', '.join(targets)}", flush=True)
+    write(settings, model, text, {TARGETS: pack_targets(targets)} if targets else {}, {"targets": targets})
 
 
 def example_targets(settings: ConverterSettings, model: ConverterModel) -> dict[str, TargetVoice]:
@@ -54,57 +51,33 @@ def card(
     settings: ConverterSettings, model: ConverterModel, positions: dict[str, dict[str, Any]], targets: list[str]
 ) -> str:
     """The model card: what it is, what it heard, how it was trained, how well it converts, its licence."""
-    options, delay = settings.raw.export, latency(settings)
-    data = [f"| {name} | {hours(cache(settings, name).cuts()):.2f} |" for name in settings.raw.data.train]
-    trained = [
-        f"| {name} | {millions(model.get_submodule(name))} | {positions[name]['steps']} | "
-        f"{positions[name]['audio_hours']:.1f} | {positions[name]['hardware']} |"
-        for name in PARTS
-    ]
-    lines = [
-        "---",
-        f"license: {options.licence_id}",
-        "language: en",
-        "pipeline_tag: audio-to-audio",
-        "---",
-        f"# {options.title}",
-        "",
-        f"A streaming converter of {millions(model)} M parameters at {model.vocoder.sample_rate / 1000:g} kHz: samples",
-        "to phones and tune, 25 times a second; these and a recording of the target to mel frames by a mean flow of",
-        f"{model.config.network.sampling.steps} evaluations a chunk; mel frames to samples by a source-filter vocoder.",
-        f"Its delay is {1e3 * delay.total:.1f} ms, computing aside. Example targets: {', '.join(targets) or 'none'}.",
-        "",
-        "## Training data",
-        "",
-        "| corpus | hours |",
-        "|---|---|",
-        *data,
-        "",
-        settings.raw.data.note,
-        "",
-        "## Training",
-        "",
-        "| part | M parameters | steps | hours heard, repetition counted | hardware |",
-        "|---|---|---|---|---|",
-        *trained,
-        "",
-        "## Scores",
-        "",
-        scores(settings),
-        "",
-        "## Licence",
-        "",
-        options.licence,
-    ]
-    return "\n".join(lines) + "\n"
+    delay = latency(settings)
+    return model_card(
+        settings,
+        tag="audio-to-audio",
+        what=[
+            f"A streaming converter of {millions(model)} M parameters at {model.vocoder.sample_rate / 1000:g} kHz:",
+            "samples to phones and tune, 25 times a second; these and a recording of the target to mel frames by a",
+            f"mean flow of {model.config.network.sampling.steps} evaluations a chunk; mel frames to samples by a",
+            f"source-filter vocoder. Its delay is {1e3 * delay.total:.1f} ms, computing aside. Example targets:",
+            f"{', '.join(targets) or 'none'}.",
+        ],
+        corpora=settings.raw.data.train,
+        notes=[settings.raw.data.note],
+        training=trained_parts({name: model.get_submodule(name) for name in PARTS}, positions),
+        judged="Scores",
+        scores=scores(settings),
+    )
 
 
-def scores(settings: ConverterSettings) -> str:
+def scores(settings: ConverterSettings) -> list[str]:
     """The table that stage `evaluate` made, or a plain word that it has not run."""
     path = settings.work / "scores.json"
     if not path.is_file():
-        return "Not measured yet (stage=evaluate)."
-    return (
-        "Pairs of speakers that were not in training, converted live by one thread. Word error rates in percent;\n"
-        f"similarities are cosines of Resemblyzer's vectors.\n\n{table(json.loads(path.read_text()))}"
-    )
+        return ["Not measured yet (stage=evaluate)."]
+    return [
+        "Pairs of speakers that were not in training, converted live by one thread. Word error rates in percent;",
+        "similarities are cosines of Resemblyzer's vectors.",
+        "",
+        table(json.loads(path.read_text())),
+    ]

@@ -112,5 +112,6 @@ class NetworkPart(Part):
 
     def distance(self, given: Given, network: ConverterNetwork, sampling: Sampling) -> Tensor:
         """Mean absolute difference in nats of what a stream would make and what it should have made."""
-        made = network.solver(sampling)(Frames.whole(given.conditions)).data.float()
+        with torch.autocast(given.mel.device.type, enabled=False):  # a stream's state has one precision
+            made = network.solver(sampling)(Frames.whole(given.conditions.float())).data
         return (made - given.mel).abs().mean() / self.ears.mel.config.slope

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from speech.audio.file import Audio
+from speech.audio.limiter import limited
 from speech.errors import SpeechError
 from speech.tts.aligned import AlignedScript
 from speech.tts.generation import Generation
@@ -208,4 +209,5 @@ class Session:
             text, first, last = self._words.popleft()
             start, end = (self._renderer.begins(code) / self.setup.sample_rate for code in (first, last))
             words.append(SpokenWord(text, start, end))
-        yield Speech(samples.float().cpu().numpy(), self.setup.sample_rate, tuple(words))
+        sound = limited(self.voice.gain * samples.float().cpu().numpy())
+        yield Speech(sound, self.setup.sample_rate, tuple(words))

@@ -15,6 +15,7 @@ from speech.errors import SpeechError
 from speech.tts.model import SynthesiserConfig
 
 PARTS = ("speaker", "codes", "mel", "text", "index")
+"""What a file holds of every voice; `gain` may be missing, and is 1 then."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,7 +24,7 @@ class Voice:
 
     speaker: [d], the speaker vector. codes: [p] int64, the prompt's speech codes. mel: [rate * p, bands], its mel
     frames. text: [n] int64, the text ids of what is said in it; empty where that is not known. index: the voice's row
-    in a language model that was trained on a few voices.
+    in a language model that was trained on a few voices. gain: what samples are multiplied by.
     """
 
     speaker: Tensor
@@ -31,6 +32,7 @@ class Voice:
     mel: Tensor
     text: Tensor
     index: int = 0
+    gain: float = 1.0
 
     @classmethod
     def plain(cls, speaker: Tensor, bands: int, index: int = 0) -> Voice:
@@ -46,7 +48,7 @@ class Voice:
 
     def to(self, device: torch.device) -> Voice:
         """The same voice with its speaker vector and mel frames on a device."""
-        return Voice(self.speaker.to(device), self.codes, self.mel.to(device), self.text, self.index)
+        return Voice(self.speaker.to(device), self.codes, self.mel.to(device), self.text, self.index, self.gain)
 
 
 def fitting(config: SynthesiserConfig, name: str, voice: Voice) -> Voice:
@@ -67,6 +69,7 @@ def pack_voices(voices: Mapping[str, Voice]) -> bytes:
     tensors = {}
     for order, (name, voice) in enumerate(voices.items()):
         tensors[f"{name}.order"] = torch.tensor(order)
+        tensors[f"{name}.gain"] = torch.tensor(voice.gain)
         for part in PARTS:
             value = getattr(voice, part)
             tensors[f"{name}.{part}"] = (torch.tensor(value) if part == "index" else value).cpu().contiguous()
@@ -87,9 +90,15 @@ def read_voices(path: Path) -> dict[str, Voice]:
                 f"expected {', '.join(PARTS)} of the voice {name!r} in {path}, some are missing: add it anew"
             )
         speaker, codes, mel, text, index = (tensors[f"{name}.{part}"] for part in PARTS)
-        if (len(mel) % len(codes) if len(codes) else len(mel)) or speaker.dim() != 1 or index.dim():
+        gain = tensors.get(f"{name}.gain", torch.tensor(1.0))
+        if (
+            (len(mel) % len(codes) if len(codes) else len(mel))
+            or speaker.dim() != 1
+            or index.dim()
+            or not 0 < gain < 99
+        ):
             raise SpeechError(
                 f"expected parts that fit together of the voice {name!r} in {path}, they do not: add it anew"
             )
-        voices[name] = Voice(speaker.float(), codes.long(), mel.float(), text.long(), int(index))
+        voices[name] = Voice(speaker.float(), codes.long(), mel.float(), text.long(), int(index), float(gain))
     return voices

@@ -16,7 +16,7 @@ from speech.audio.samples import to_float
 from speech.errors import SpeechError
 from speech.streaming.driver import Driver
 from speech.streaming.module import Sequential, Streaming
-from speech.vc.limiter import limited
+from speech.audio.limiter import limited
 
 
 @dataclass(frozen=True)
@@ -99,6 +99,11 @@ class ConversionStream:
         self.target = target
 
     @property
+    def chunk(self) -> int:
+        """Input samples of a step, which is computed when they are complete."""
+        return self._driver.chunk
+
+    @property
     def target(self) -> str:
         """The name of the voice that comes out. Set, it is heard from the next step on, without a break.
 
@@ -119,11 +124,16 @@ class ConversionStream:
         come; the first `latency.total` seconds are silence. Raises SpeechError for any other array, for NaN or
         infinity, and for a stream that was flushed or closed.
         """
-        self._check_open()
-        x = to_float(samples)
-        self._received += len(x)
-        self._feed(x)
+        self._take_in(samples)
         return self._take(self._received * self.output_rate // self.sample_rate)
+
+    def feed(self, samples: np.ndarray) -> np.ndarray:
+        """Take samples as `push` does; returns all that is ready, be it before its time: for who knows what time that is.
+
+        The first `latency.total` seconds are silence all the same. Raises SpeechError as `push` does.
+        """
+        self._take_in(samples)
+        return self._take(self._returned + len(self._ready))
 
     def flush(self) -> np.ndarray:
         """End the stream; returns what is still on its way, so that all that was pushed has come out, `delay` late.
@@ -135,7 +145,7 @@ class ConversionStream:
         pipeline, silence = self._driver.module, 0  # in which the sound ends, so that its last part is converted, too
         while pipeline.total(self._driver.received + silence) < wanted:
             silence += pipeline.grain
-        self._feed(np.zeros(silence, np.float32))
+        self._run(np.zeros(silence, np.float32))
         self._keep(self._driver.flush())
         self._ended = True
         return self._take(self.delay + wanted)
@@ -157,7 +167,13 @@ class ConversionStream:
             done = "closed" if self._closed else "flushed"
             raise SpeechError(f"expected an open stream, but it was {done}: open another with Converter.stream()")
 
-    def _feed(self, x: np.ndarray) -> None:
+    def _take_in(self, samples: np.ndarray) -> None:
+        self._check_open()
+        x = to_float(samples)
+        self._received += len(x)
+        self._run(x)
+
+    def _run(self, x: np.ndarray) -> None:
         """Run samples step by step, so that each is judged alone."""
         driver = self._driver
         while len(x):
@@ -175,8 +191,8 @@ class ConversionStream:
         self._ready = np.concatenate([self._ready, limited(samples)])
 
     def _take(self, until: int) -> np.ndarray:
-        """The samples up to the `until`-th of all."""
-        count = until - self._returned
+        """The samples up to the `until`-th of all, of those that have not been taken."""
+        count = max(0, until - self._returned)
         out, self._ready = self._ready[:count], self._ready[count:]
-        self._returned = until
+        self._returned += count
         return out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from speech.tts.voice import PARTS, Voice, pack_voices, read_voices
 def _voices() -> dict[str, Voice]:
     torch.manual_seed(0)
     prompted = Voice.prompted(torch.randn(6), torch.arange(9), torch.randn(15, 4), torch.tensor([3, 1]))
-    return {"st. john": prompted, "mary": Voice.plain(torch.randn(6), 4, index=2)}
+    return {"st. john": prompted, "mary": replace(Voice.plain(torch.randn(6), 4, index=2), gain=1.5)}
 
 
 def test_a_prompt_is_cut_to_whole_codes() -> None:
@@ -31,7 +32,10 @@ def test_voices_come_back_as_they_were(tmp_path: Path) -> None:
     for name, voice in voices.items():
         for part in PARTS[:-1]:
             assert torch.equal(getattr(back[name], part), getattr(voice, part))
-        assert back[name].index == voice.index
+        assert (back[name].index, back[name].gain) == (voice.index, pytest.approx(voice.gain))
+    older = {name: value for name, value in load(path.read_bytes()).items() if not name.endswith(".gain")}
+    path.write_bytes(save(older))
+    assert read_voices(path)["mary"].gain == 1.0
 
 
 def test_damaged_voices_are_told(tmp_path: Path) -> None:

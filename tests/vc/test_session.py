@@ -14,7 +14,7 @@ from speech.errors import SpeechError
 from speech.streaming.module import Delay, Pointwise, Sequential, Streaming
 from speech.streaming.resample import Resample
 from speech.vc.converter import Converter
-from speech.vc.limiter import KNEE, limited
+from speech.audio.limiter import KNEE, limited
 from speech.vc.session import ConversionStream
 from tests.vc.small import small_converter, voice
 
