@@ -46,6 +46,7 @@ class AudioCache:
             return
         self.pcm.parent.mkdir(parents=True, exist_ok=True)
         self.index.unlink(missing_ok=True)
+        self.pcm.unlink(missing_ok=True)  # whoever trains on it keeps what he has mapped
         offset, cuts = 0, []
         with self.pcm.open("wb") as file, ThreadPoolExecutor(workers) as pool:
             for cut, samples in pool.map(_decode, read()):

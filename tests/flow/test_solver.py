@@ -45,6 +45,9 @@ def test_noise_comes_again_after_its_end() -> None:
     with torch.inference_mode():
         y = solver(Frames.whole(torch.zeros(1, 45, 3 * MEL))).data[0]
     assert torch.equal(y[20:40], y[:20]) and torch.equal(y[:20], solver.noise)
+    cooler = known(Sampling(steps=1, guidance=0.0, times=(0.0, 0.0), temperature=0.3))
+    with torch.inference_mode():
+        assert torch.equal(cooler(Frames.whole(torch.zeros(1, 45, 3 * MEL))).data[0], 0.3 * y)
 
 
 def test_schedules() -> None:
@@ -53,7 +56,7 @@ def test_schedules() -> None:
     assert Sampling(2, mean=True).grid().tolist() == [1, 0.5, 0]
     starts, spans = Sampling(2, mean=True, times=(1.0, 0.75, 0.0)).intervals()
     assert (starts.tolist(), spans.tolist()) == ([1, 0.75], [-0.25, -0.75])
-    for wrong in ({"steps": 0}, {"guidance": -0.1}, {"steps": 2, "times": (0.0, 1.0)}):
+    for wrong in ({"steps": 0}, {"guidance": -0.1}, {"temperature": -0.1}, {"steps": 2, "times": (0.0, 1.0)}):
         with pytest.raises(SpeechError, match="one time more"):
             Sampling(**wrong)
 
