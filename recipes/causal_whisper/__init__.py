@@ -1,0 +1,1 @@
+"""The recipe that turns a Whisper into a causal one, which writes while it listens."""
