@@ -24,7 +24,7 @@ import soundfile
 
 from benchmarks.ledger import ROOT
 from benchmarks.measure import Result
-from benchmarks.virtual_card import RATE, virtual_card
+from benchmarks.virtual_card import RATE, Card, virtual_card
 from speech.errors import SpeechError
 
 SPACING = 2.0  # seconds between chirps; longer than any delay
@@ -51,14 +51,18 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", default="vc", help="a converter, as `speech convert --model` takes it")
     parser.add_argument("--to", default=None, help="a voice, as `speech convert --to` takes it (default: the model's)")
     parser.add_argument("--budget", type=float, default=None, help="milliseconds for a chunk (default: measured)")
+    parser.add_argument("--buffer", type=float, default=None, help="milliseconds that each device may hold back")
 
 
 def run(options: argparse.Namespace) -> Iterator[Result]:
     """Listen to a chirp every two seconds."""
     seconds = 10.0 if options.smoke else 60 * options.minutes
     words = ["--model", options.model, "--to", options.to or default_target(options.model)]
-    words += [] if options.budget is None else ["--budget", str(options.budget)]
-    found = measure(words, seconds)
+    for name in ("budget", "buffer"):
+        value = getattr(options, name)
+        words += [] if value is None else [f"--{name}", str(value)]
+    with virtual_card() as card:
+        found = measure(words, seconds, card)
     case, n, ms = f"{seconds / 60:.3g} minutes", len(found.delays), 1e3
     yield Result(case, "stated", ms * found.stated, "ms")
     if n:
@@ -81,13 +85,13 @@ def default_target(model: str) -> str:
     return targets[0]
 
 
-def measure(words: Sequence[str], seconds: float) -> Measured:
+def measure(words: Sequence[str], seconds: float, card: Card) -> Measured:
     """Run `speech convert --live` with the options `words` on a virtual card for so many seconds of chirps.
 
-    Raises SpeechError where the card or the program does not start.
+    Raises SpeechError where the program does not start.
     """
     played = int(seconds / SPACING)
-    with tempfile.TemporaryDirectory() as folder, virtual_card() as card, ExitStack() as running:
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as running:
         chirps, recording = Path(folder) / "chirps.wav", Path(folder) / "heard.raw"
         soundfile.write(chirps, np.tile(np.pad(chirp(), (0, round(SPACING * RATE) - len(chirp()))), played), RATE)
         options = ["--live", "--dry", "--json", "--gate", "0", *words]
@@ -102,11 +106,11 @@ def measure(words: Sequence[str], seconds: float) -> Measured:
         stated = _line(program, notes, "delay")["total_ms"] / 1e3
         _line(program, notes, "status")
         heard = running.enter_context(recording.open("wb"))
-        form = ["--device=loop.monitor", f"--rate={RATE}", "--channels=1", "--format=float32le", "--raw"]
+        form = [f"--device={card.loop}.monitor", f"--rate={RATE}", "--channels=1", "--format=float32le", "--raw"]
         recorder = running.enter_context(subprocess.Popen(card.command("parec", *form), stdout=heard))
         running.callback(recorder.terminate)
         time.sleep(1.0)
-        subprocess.run(card.command("paplay", "--device=loop", str(chirps)), check=True)
+        subprocess.run(card.command("paplay", f"--device={card.loop}", str(chirps)), check=True)
         recorder.terminate()
         program.terminate()
         assert program.stdout

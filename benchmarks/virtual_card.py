@@ -1,4 +1,10 @@
-"""A sound card that is not there: a PulseAudio server of one's own, whose microphone hears what its speaker plays."""
+"""A sound card that is not there: a PulseAudio server of one's own, whose microphone hears what its speaker plays.
+
+The microphone is the sink's own monitor. A null sink renders a block ahead of its clock, and only of a monitor that it
+knows as one does PulseAudio take this off the delay: behind `module-remap-source` every time stamp is early by up to a
+block, by how much depends on when it is asked, so that no program could keep a delay over such a card. No real one is
+so: a microphone does not bring what it has not heard yet.
+"""
 
 from __future__ import annotations
 
@@ -20,18 +26,27 @@ TOOLS = ("pulseaudio", "pactl", "paplay", "parec")
 
 @dataclass(frozen=True)
 class Card:
-    """A running server. The microphone hears its sink `loop`, and softly what programs started with `command` play."""
+    """A running server, its socket and folder. The microphone hears what is played into the sink `loop`.
 
+    What programs started with `command` play is heard there too, but softly.
+    """
+
+    socket: str
     folder: str
+    loop: str = "loop"
 
     def command(self, *words: str) -> Sequence[str]:
         """A command line that runs `words` beside the card."""
-        server = f"unix:{self.folder}/native"
-        return ["env", f"PULSE_SERVER={server}", f"XDG_RUNTIME_DIR={self.folder}", "PULSE_SINK=soft", *words]
+        return ["env", f"PULSE_SERVER=unix:{self.socket}", f"XDG_RUNTIME_DIR={self.folder}", "PULSE_SINK=soft", *words]
 
     def ask(self, *words: str) -> str:
         """What `pactl` answers."""
         return subprocess.run(self.command("pactl", *words), capture_output=True, text=True, check=True).stdout
+
+    def soften(self) -> None:
+        """Make the sink `soft`."""
+        self.ask("load-module", "module-remap-sink", "sink_name=soft", f"master={self.loop}")
+        self.ask("set-sink-volume", "soft", SOFT)
 
 
 @contextmanager
@@ -43,20 +58,18 @@ def virtual_card() -> Iterator[Card]:
             "apt-get install pulseaudio pulseaudio-utils libportaudio2 libasound2-plugins"
         )
     with tempfile.TemporaryDirectory() as folder:
-        card = Card(folder)
+        card = Card(f"{folder}/native", folder)
         modules = (
-            f"module-native-protocol-unix socket={folder}/native auth-anonymous=1",
-            f"module-null-sink sink_name=loop {SINK}",
-            "module-remap-sink sink_name=soft master=loop",
-            "module-remap-source source_name=mic master=loop.monitor",
+            f"module-native-protocol-unix socket={card.socket} auth-anonymous=1",
+            f"module-null-sink sink_name={card.loop} {SINK}",
         )
         options = ["-n", "--daemonize=no", "--exit-idle-time=-1", "--use-pid-file=no", "--log-target=null"]
         words = [*options, *(word for module in modules for word in ("-L", module))]
         with subprocess.Popen(card.command("pulseaudio", *words), stderr=subprocess.DEVNULL) as server:
             try:
                 _wait(card)
-                card.ask("set-default-source", "mic")
-                card.ask("set-sink-volume", "soft", SOFT)
+                card.ask("set-default-source", f"{card.loop}.monitor")
+                card.soften()
                 yield card
             finally:
                 server.terminate()

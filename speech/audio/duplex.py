@@ -12,15 +12,16 @@ import numpy as np
 from speech.audio.device import Kind, open_stream, settle
 from speech.errors import SpeechError
 
-BLOCK_SECONDS = 0.01
-BUFFER_SECONDS = 0.06  # less, and sound servers give time stamps that wander by tens of milliseconds, or run dry
+BLOCK_SECONDS = 0.005
+BUFFER_SECONDS = 0.06  # with less, a busy machine lets a speaker run dry
+READINGS = 10  # of two clocks, to tell how far they are apart
 LOST_SECONDS = 1.0  # without a call from a device that calls every 10 ms, it is gone
 
-Hear = Callable[[np.ndarray, float], None]
-"""Takes mono samples [n], float32, and the time at which the first was captured."""
+Hear = Callable[[np.ndarray, float, bool], None]
+"""Takes mono samples [n], float32, the time at which the first was captured, and whether sound was lost before it."""
 
-Play = Callable[[int, float], np.ndarray]
-"""Gives n mono samples [n], float32, the first of which is heard at the time that is passed."""
+Play = Callable[[int, float, bool], np.ndarray]
+"""Gives n mono samples [n], float32; is told when the first is heard, and whether the device ran dry before it."""
 
 
 class Source(Protocol):
@@ -67,6 +68,7 @@ class _End:
     """What both ends share: a device that is opened by `_run`, closed by `stop`, and may be opened again."""
 
     kind: Kind
+    share: int  # what of the buffer it asks for: one part in so many
 
     def __init__(
         self, device: int | str | None = None, sample_rate: int | None = None, buffer: float = BUFFER_SECONDS
@@ -96,9 +98,9 @@ class _End:
                 f"{rate} Hz only: start again"
             )
         block = max(1, round(BLOCK_SECONDS * rate))
-        stream = open_stream(self.kind, device, channels, rate, block, callback, self._buffer)
+        stream = open_stream(self.kind, device, channels, rate, block, callback, self._buffer / self.share)
         self.name, self._called = device.name, time.monotonic()
-        self._offset = time.monotonic() - stream.time
+        self._offset = _ahead(stream)
         stream.start()
         self._stream = stream
 
@@ -108,31 +110,47 @@ class _End:
         return (stamp or current or self._called - self._offset) + self._offset + (0.0 if stamp else otherwise)
 
 
+def _ahead(stream: Any) -> float:
+    """Seconds by which `time.monotonic` is ahead of a stream's clock, by the reading that was held up least."""
+    readings = []
+    for _ in range(READINGS):
+        before, theirs, after = time.monotonic(), stream.time, time.monotonic()
+        readings.append((after - before, (before + after) / 2 - theirs))
+    return min(readings)[1]
+
+
 class Capture(_End):
-    """A live input that calls with every 10 ms of sound, and says when it was captured.
+    """A live input that calls with every 5 ms of sound, and says when it was captured.
 
     device: number or part of the name (default: the system's). sample_rate: what to ask for (default: the device's
     own); where the device does not take it, `sample_rate` is the device's. buffer: seconds that the system may hold
     back; less is sooner, and breaks up sooner on a busy machine. Raises SpeechError where there is no such device, here
     and in `start`.
+
+    A quarter of the buffer is asked for: sound that is read late is not lost at once, and PortAudio cuts what it has
+    into four periods, by one of which the time stamps of a virtual microphone may be early. PulseAudio's null sinks
+    render a period ahead of their clock, which `module-remap-source` leaves out of its latency.
     """
 
     kind = "input"
+    share = 4
 
     def start(self, hear: Hear) -> None:
         """Open the device, and call `hear` from the device's thread."""
 
         def take(block: np.ndarray, frames: int, stamps: Any, status: Any) -> None:
             latency = 0.0 if self._stream is None else self._stream.latency
-            hear(block.mean(1), self._time(stamps.inputBufferAdcTime, stamps.currentTime, -latency))
+            captured = self._time(stamps.inputBufferAdcTime, stamps.currentTime, -latency)
+            hear(block.mean(1), captured, status.input_overflow)
 
         self._run(take)
 
 
 class Playback(_End):
-    """A live output that asks for every 10 ms of sound, and says when it will be heard; arguments as of `Capture`."""
+    """A live output that asks for every 5 ms of sound, and says when it will be heard; arguments as of `Capture`."""
 
     kind = "output"
+    share = 1
 
     def start(self, play: Play) -> None:
         """Open the device, and call `play` from the device's thread."""
@@ -140,7 +158,7 @@ class Playback(_End):
         def give(block: np.ndarray, frames: int, stamps: Any, status: Any) -> None:
             latency = 0.0 if self._stream is None else self._stream.latency
             heard = self._time(stamps.outputBufferDacTime, stamps.currentTime, latency)
-            block[:] = play(frames, heard).clip(-1.0, 1.0)[:, None]
+            block[:] = play(frames, heard, status.output_underflow).clip(-1.0, 1.0)[:, None]
 
         self._run(give)
 
@@ -196,4 +214,4 @@ class Recording:
             if self._playing.is_set():
                 block = self.samples[self._given : self._given + size]
                 self._given += size
-            hear(np.pad(block, (0, size - len(block))), at)
+            hear(np.pad(block, (0, size - len(block))), at, False)

@@ -8,7 +8,7 @@ import struct
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
@@ -74,7 +74,7 @@ class Outlet:
 
     Leaving the context waits until all is passed on; a `live` one that is left by Ctrl-C drops what waits and silences
     a speaker at once. Ctrl-C while it waits has that effect on any. What the sink raises is raised by the next `write`
-    or on leaving.
+    or on leaving; of a file that Ctrl-C left, too, since it was to be completed.
     """
 
     def __init__(self, target: AbstractContextManager[Sink], *, live: bool = False) -> None:
@@ -93,15 +93,18 @@ class Outlet:
     ) -> None:
         if self._live and isinstance(error, KeyboardInterrupt):
             self._dropped.set()
+        left = error
         try:
             self._put(None)
             self._thread.join()
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as interrupt:
             self._dropped.set()
             self._thread.join()
-            raise
-        if error is None and self._failure is not None:
+            left = interrupt
+        if self._failure is not None and (left is None or (not self._live and isinstance(left, KeyboardInterrupt))):
             raise self._failure
+        if left is not None and left is not error:
+            raise left
 
     def write(self, samples: np.ndarray) -> None:
         """Pass on samples [n]; waits while much is waiting already."""
@@ -110,23 +113,20 @@ class Outlet:
             raise self._failure
 
     def _put(self, samples: np.ndarray | None) -> None:
+        """Wait for room, as long as the thread may make some: one that has failed takes nothing any more."""
         while self._thread.is_alive():
-            try:
+            with suppress(queue.Full):
                 return self._parts.put(samples, timeout=0.1)
-            except queue.Full:
-                pass
 
     def _run(self) -> None:
         try:
-            with self._target as target:
+            with suppress(_Dropped), self._target as target:
                 size = max(1, round(SLICE_SECONDS * target.sample_rate))
                 while (samples := self._parts.get()) is not None:
                     for start in range(0, len(samples), size):
                         self._check()
                         target.write(samples[start : start + size])
                 self._check()
-        except _Dropped:
-            pass
         except Exception as failure:
             self._failure = failure
 

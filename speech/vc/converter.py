@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from math import gcd
 from pathlib import Path
@@ -18,7 +19,6 @@ from speech.audio.samples import to_float
 from speech.content.reference import SpeakerEncoder
 from speech.content.voices import Kind, Voices
 from speech.errors import SpeechError
-from speech.flow.solver import Sampling
 from speech.streaming.module import Sequential, Streaming
 from speech.streaming.timing import phase_for
 from speech.vc.model import ConverterModel, ConverterModelConfig
@@ -58,7 +58,7 @@ class Converter:
         self.model, config = model, model.config.network
         frames = config.chunk if chunk is None else chunk_frames(chunk, model.config)
         usual = steps is None or steps == config.sampling.steps
-        self._sampling = config.sampling if usual else Sampling(steps or 0, 0.0, True)
+        self._sampling = config.sampling if usual else replace(config.sampling, steps=steps or 0, times=None)
         self._network, self._contents = model.network.at(frames), model.contents(frames)
         self._speaker: SpeakerEncoder | None = model.speaker
         kind = Kind("target", partial(fitting, model.config), pack_targets, read_targets)

@@ -36,6 +36,11 @@ class Stream(Protocol):
     muted_chunks: int
 
     @property
+    def chunk(self) -> int:
+        """Input samples that it takes at a time."""
+        ...
+
+    @property
     def latency(self) -> Latency: ...
 
     @property
@@ -43,8 +48,8 @@ class Stream(Protocol):
     @target.setter
     def target(self, name: str) -> None: ...
 
-    def push(self, samples: np.ndarray) -> np.ndarray:
-        """Take samples [n]; returns as many outputs [m]. The sound of input i comes `latency.total` later."""
+    def feed(self, samples: np.ndarray) -> np.ndarray:
+        """Take samples [n]; returns the outputs that are ready. The first are `latency.total` seconds of silence."""
         ...
 
 
@@ -72,15 +77,14 @@ class Delay:
         return sum(self.parts.values())
 
 
-def compute_budget(stream: Stream, sample_rate: int) -> float:
+def compute_budget(stream: Stream) -> float:
     """Seconds to allow for computing a chunk of `stream`, measured on noise: the 99th percentile times 1.5."""
     noise = np.random.default_rng(0)
-    chunk = max(1, round(stream.latency.chunk * sample_rate))
     taken = []
     for _ in range(PROBES):
-        samples = noise.normal(0, 0.1, chunk).astype(np.float32)
+        samples = noise.normal(0, 0.1, stream.chunk).astype(np.float32)
         begin = time.perf_counter()
-        stream.push(samples)
+        stream.feed(samples)
         taken.append(time.perf_counter() - begin)
     return max(2 * STEP, rounded_up(MARGIN * float(np.percentile(taken[2:], 99))))
 

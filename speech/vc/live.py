@@ -2,9 +2,9 @@
 
 Play-out follows the clock, not the computing: the sample captured at time t is heard at t plus the stated delay, or
 never. Both devices tell when a sample passes them (`playout.Clock`), so the delay is kept whatever their own buffers
-do; two clocks that run apart are held together by single samples, put in or left out by interpolation over 10 ms. Sound
-that is not converted in time is heard as silence, and when another chunk waits behind it, what waits is dropped: the
-delay cannot climb.
+do; two clocks that run apart are held together by single samples, put in or left out by interpolation over 5 ms. Sound
+that is not converted in time is heard as silence, as is sound of which the speaker, having run dry, does not yet say
+when it will be heard. When another chunk waits behind a late one, what waits is dropped: the delay cannot climb.
 """
 
 from __future__ import annotations
@@ -24,12 +24,13 @@ from speech.audio.resample import Resampler
 from speech.errors import SpeechError
 from speech.vc.delay import Delay, Stream, compute_budget, rounded_up
 from speech.vc.gate import Gate
-from speech.vc.playout import Clock, Lane, PlayOut, Seam, stretch
+from speech.vc.playout import MISSING, Clock, Lane, PlayOut, Seam, stretch
 
 SLACK_SECONDS = 0.001  # by which the delay may be off before a sample is put in or left out
-JUMP_SECONDS = 0.02  # beyond which that would take too long
-WARM_UP_SECONDS, LISTEN_SECONDS = 1.0, 1.5  # a device's first time stamps are not to be trusted; then they are measured
-WINDOW = 6000  # blocks, one minute: what the measured delay is the median of
+JUMP_SECONDS = 0.008  # beyond which that would take too long: 10 ms are too much
+WARM_UP_SECONDS = 1.0  # a device's first time stamps are not to be trusted
+LISTEN_SECONDS, STEADY_SECONDS, ROUNDS = 1.5, 0.001, 5  # so long they are measured, until they are steady or so often
+WINDOW = 12000  # blocks, one minute: what the measured delay is the median of
 CONVERTED, DRY = 0, 1
 
 Make = Callable[[int, int], Stream]
@@ -108,8 +109,7 @@ class Live:
         self._input, self._output = Clock(source.sample_rate), Clock(sink.sample_rate)
         self._heard = self._asked = 0  # samples, of all openings
         self._lags, self._leads = deque[float](maxlen=WINDOW), deque[float](maxlen=WINDOW)
-        self._chunk = max(1, round(self._stream.latency.chunk * source.sample_rate))
-        blocks = self.settings.waiting * self._chunk / (BLOCK_SECONDS * source.sample_rate)
+        blocks = self.settings.waiting * self._stream.chunk / (BLOCK_SECONDS * source.sample_rate)
         self._waiting = deque[tuple[int, np.ndarray]](maxlen=max(2, math.ceil(blocks)))
         self._arrived = threading.Condition()
         self._worker: threading.Thread | None = None
@@ -120,7 +120,7 @@ class Live:
         self._seams = Seam(sink.sample_rate), Seam(sink.sample_rate)
         self._gains = np.zeros(2, np.float32)
         level, settle = self.settings.gate, self.settings.settle
-        self._gate = None if level is None else Gate(source.sample_rate, self._chunk, level, settle)
+        self._gate = None if level is None else Gate(source.sample_rate, self._stream.chunk, level, settle)
 
     # the life of a conversion
 
@@ -128,9 +128,8 @@ class Live:
         """Open the devices, measure them and the computing, and say what the delay will be."""
         budget = self.settings.budget
         if budget is None:
-            budget = compute_budget(self._make(self.source.sample_rate, self.sink.sample_rate), self.source.sample_rate)
+            budget = compute_budget(self._make(self.source.sample_rate, self.sink.sample_rate))
         self._open()
-        time.sleep(LISTEN_SECONDS)
         if not self._lags or not self._leads:
             self.stop()
             raise SpeechError(
@@ -155,7 +154,7 @@ class Live:
         rates = self.source.sample_rate, self.sink.sample_rate
         self._play = PlayOut(2, round((self.delay.total + 1) * self.sink.sample_rate))
         self._lanes = (
-            Lane(self._play, CONVERTED, self._stream.push, *rates, self._stream.latency.total),
+            Lane(self._play, CONVERTED, self._stream.feed, *rates, self._stream.latency.total),
             Lane(self._play, DRY, Resampler(*rates).push, *rates),
         )
         self._since = (time.monotonic(), 0.0)
@@ -204,7 +203,7 @@ class Live:
         self._ready = True
 
     def _open(self) -> None:
-        """Open both devices and let their clocks settle."""
+        """Open both devices and let their clocks settle: a sound server takes seconds to learn those of its own."""
         self.source.start(self._hear)
         try:
             self.sink.start(self._speak)
@@ -212,9 +211,14 @@ class Live:
             self.source.stop()
             raise
         time.sleep(WARM_UP_SECONDS)
-        for clock, seen in ((self._input, self._lags), (self._output, self._leads)):
-            clock.begin()
-            seen.clear()
+        clocks = self._input, self._output
+        for _ in range(ROUNDS):
+            for clock, seen in zip(clocks, (self._lags, self._leads), strict=True):
+                clock.begin()
+                seen.clear()
+            time.sleep(LISTEN_SECONDS)
+            if max(clock.spread for clock in clocks) < STEADY_SECONDS:
+                break
 
     # what is asked for while it runs
 
@@ -242,7 +246,7 @@ class Live:
             delay_median=median,
             delay_p99=p99,
             factor=(self._busy - busy) / max(now - then, 1e-9),
-            dropped=math.ceil(self._dropped / self._chunk),
+            dropped=math.ceil(self._dropped / self._stream.chunk),
             missing=self._missing / self.sink.sample_rate,
             muted=self._stream.muted_chunks,
             corrected=self._corrected,
@@ -254,8 +258,10 @@ class Live:
 
     # the source's thread
 
-    def _hear(self, samples: np.ndarray, captured: float) -> None:
+    def _hear(self, samples: np.ndarray, captured: float, lost: bool) -> None:
         index, now = self._heard, time.monotonic()
+        if lost:
+            self._input.begin()
         samples = np.nan_to_num(samples, posinf=0.0, neginf=0.0)  # a broken driver shall not end the stream
         self._heard += len(samples)
         self._input.update(index, captured)
@@ -273,7 +279,7 @@ class Live:
                 self._lanes[DRY].push(position, samples)
                 self._dropped += max(0, position - self._next)
                 self._next = position + len(samples)
-                if self._convert(position, samples) and self._backlog() >= self._chunk:
+                if self._convert(position, samples) and self._backlog() >= self._stream.chunk:
                     self._drop()
         except Exception as failure:
             self.failure = failure
@@ -313,8 +319,10 @@ class Live:
 
     # the sink's thread
 
-    def _speak(self, count: int, heard: float) -> np.ndarray:
+    def _speak(self, count: int, heard: float, lost: bool) -> np.ndarray:
         index, now = self._asked, time.monotonic()
+        if lost:
+            self._output.begin()
         self._asked += count
         self._output.update(index, heard)
         self._leads.append(self._output.time(index + count) - now)
@@ -331,6 +339,8 @@ class Live:
         self._delays.append(heard - self._input.time(self._play.position * self.source.sample_rate / rate))
         begun = max(0, self._first - self._play.position)
         lanes = self._play.read(count + slip)
+        if self._output.doubtful:
+            lanes[:] = MISSING
         self._missing += int(np.isnan(lanes[CONVERTED, begun:]).sum())
         gains, self._gains = self._gains, np.array(GAINS[self.mode], np.float32)
         ramp = np.linspace(gains, self._gains, count + slip, axis=1)

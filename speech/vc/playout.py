@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Iterator
 from itertools import pairwise
@@ -12,31 +13,50 @@ MISSING, SILENT = np.nan, np.inf
 """A sample that has not come, and one that is left out on purpose: both are heard as silence, the first is counted."""
 
 DECAY_SECONDS = 0.0015  # a sound that breaks off falls to 1 / e in this time
-JUMP_SECONDS = 0.03  # clocks do not drift so far at once: samples were lost
-PATIENCE = 5  # blocks that must agree on that
-SETTLING = 300  # blocks, 3 s: the time constant of a clock
+JUMP_SECONDS = 0.008  # clocks do not drift so far at once
+PATIENCE = 20  # blocks, 0.1 s: more than a device takes at once, which may have one wrong time stamp in common
+WINDOW = 600  # blocks, 3 s: what the time of a clock is the median of
 
 
 class Clock:
-    """When sample i of a device passes it, from its jittering time stamps: a running mean that follows slow drift."""
+    """When sample i of a device passes it, from its time stamps: the median of late, which follows slow drift.
+
+    Stamps jitter, some wander for seconds, and some are wrong by tens of milliseconds: a thread was held up while it
+    took one, or a sound server rounded a delay below 0 up to it. The median is moved little by any. Where stamps stay
+    away, the device lost samples.
+    """
 
     def __init__(self, sample_rate: int) -> None:
-        self.sample_rate = sample_rate
+        self.sample_rate, self.origin = sample_rate, 0.0
+        self._origins = np.zeros(WINDOW)
         self.begin()
 
     def begin(self) -> None:
-        """Forget: the device was opened anew."""
-        self.origin, self._seen, self._odd = 0.0, 0, 0
+        """Forget, but go on until another time stamp comes: the device was opened anew, or lost samples."""
+        self._seen = self._away = 0
 
     def update(self, index: int, time: float) -> None:
         """Sample `index` passed at `time` seconds, as the device says."""
-        off = time - index / self.sample_rate - self.origin
-        self._odd = self._odd + 1 if abs(off) > JUMP_SECONDS and self._seen >= SETTLING // 3 else 0
-        if self._odd >= PATIENCE:
-            self._seen = self._odd = 0
-        if not self._odd:
-            self._seen = min(self._seen + 1, SETTLING)
-            self.origin += off / self._seen
+        origin = time - index / self.sample_rate
+        self._away = self._away + 1 if self._seen and abs(origin - self.origin) > JUMP_SECONDS else 0
+        if self._away >= PATIENCE:
+            self.begin()
+        self._origins[self._seen % WINDOW] = origin
+        self._seen += 1
+        self.origin = float(np.median(self._origins[: self._seen]))
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether there are too few time stamps to tell by."""
+        return self._seen < PATIENCE
+
+    @property
+    def spread(self) -> float:
+        """Seconds within which eight of ten time stamps lie; infinite before any came."""
+        if not self._seen:
+            return math.inf
+        low, high = np.percentile(self._origins[: self._seen], (10, 90))
+        return float(high - low)
 
     def time(self, index: float) -> float:
         """When sample `index` passes, in seconds."""

@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from speech.audio.limiter import limited
 from speech.audio.samples import to_float
 from speech.errors import SpeechError
 from speech.streaming.driver import Driver
 from speech.streaming.module import Sequential, Streaming
-from speech.audio.limiter import limited
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ class ConversionStream:
         return self._take(self._received * self.output_rate // self.sample_rate)
 
     def feed(self, samples: np.ndarray) -> np.ndarray:
-        """Take samples as `push` does; returns all that is ready, be it before its time: for who knows what time that is.
+        """Take samples as `push` does; returns all that is ready, before its time too, for who keeps the time himself.
 
         The first `latency.total` seconds are silence all the same. Raises SpeechError as `push` does.
         """

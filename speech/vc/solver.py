@@ -25,7 +25,7 @@ class ChunkSolver(Streaming):
     values of this one are kept, not those of the chunk in the making (MeanVC, arXiv 2510.08392). None: the chunk's own
     are kept (MeanVC 2, arXiv 2606.09050). ahead: frames of the next chunk that are made besides, for the layers that
     look ahead, and are made again with the next chunk, from the same noise. noise: [n, mel], what frame i starts from
-    is row i modulo n.
+    is row i modulo n, moved on by a channel each time round, so that nothing comes again before n * mel frames.
 
     The embedded times are computed here, once: later changes of the weights do not reach them.
 
@@ -99,7 +99,7 @@ class ChunkSolver(Streaming):
 
     def _chunk(self, given: Tensor, place: Place, state: State, slots: Tensor) -> Tensor:
         """One chunk, and what is ahead of it, from their conditions [b, chunk + ahead, d] -> [b, chunk, mel]."""
-        z = self.noise[place.index.remainder(len(self.noise))].to(given.dtype)
+        z = self.sampling.temperature * self._noise(place.index).to(given.dtype)
         before = []
         if self.history is not None:
             before = [self.history(chosen(state["clean"], slots))]
@@ -115,3 +115,10 @@ class ChunkSolver(Streaming):
         if self.history is not None:
             state["clean"][slots] = y.to(state["clean"].dtype)
         return y
+
+    def _noise(self, index: Tensor) -> Tensor:
+        """What frames start from, by their index [b, t] -> [b, t, mel]."""
+        frames, channels = self.noise.shape
+        around = torch.div(index, frames, rounding_mode="floor")[..., None]
+        moved = (torch.arange(channels, device=index.device) + around).remainder(channels)
+        return self.noise[index.remainder(frames)[..., None], moved]

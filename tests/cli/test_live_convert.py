@@ -10,13 +10,14 @@ import select
 import shutil
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from benchmarks.vc_delay import chirp, echoes, measure
-from benchmarks.virtual_card import RATE, TOOLS, virtual_card
+from benchmarks.virtual_card import RATE, TOOLS, Card, virtual_card
 from speech.hub.checkpoint import save
 from speech.vc.voice import pack_targets
 from tests.cli.conftest import COMMAND, ENVIRONMENT, Run
@@ -32,7 +33,7 @@ def converter(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def card() -> None:
+def sound() -> None:
     """A machine on which a virtual sound card runs."""
     missing = [name for name in TOOLS if shutil.which(name) is None]
     missing += [] if ctypes.util.find_library("portaudio") else ["libportaudio2"]
@@ -41,19 +42,34 @@ def card() -> None:
     pytest.importorskip("sounddevice", exc_type=(ImportError, OSError))  # type: ignore[arg-type]
 
 
-@pytest.mark.usefixtures("card")
-def test_the_delay_that_is_heard_is_the_stated_one(converter: Path) -> None:
-    found = measure(["--model", str(converter), "--to", "anna", "--budget", "300", "--buffer", "200"], 10.0)
-    assert found.played == 5
-    median, p99 = (found.status[f"delay_{name}_ms"] / 1e3 for name in ("median", "p99"))
-    if not len(found.delays) or found.status["jumps"] or abs(p99 - found.stated) > 0.005:
-        pytest.skip("this machine is too busy to play sound without gaps")
-    assert abs(median - found.stated) < 0.005
-    # a chunk too many or too few would be 80 ms; how close it is on an idle machine, `speech bench vc-delay` measures
-    assert np.median(np.abs(found.delays - found.stated)) < 0.06
+@pytest.fixture(params=["own", "shared"])
+def card(request: pytest.FixtureRequest, sound: None) -> Iterator[Card]:
+    """The benchmark's card, and the shared one, whose time stamps are early by up to a block of its microphone."""
+    if request.param == "own":
+        with virtual_card() as own:
+            yield own
+        return
+    tool = request.getfixturevalue("shared") / "tools" / "virtual-microphone"
+    words = [str(tool), "sh", "-c", "echo $XDG_RUNTIME_DIR; exec cat"]
+    with subprocess.Popen(words, stdin=-1, stdout=-1, stderr=subprocess.DEVNULL, text=True) as server:
+        assert server.stdout and server.stdin
+        folder = server.stdout.readline().strip()
+        borrowed = Card(f"{folder}/pulse/native", folder, "virt")
+        borrowed.soften()
+        yield borrowed
+        server.stdin.close()
 
 
-@pytest.mark.usefixtures("card")
+def test_the_delay_that_is_heard_is_the_stated_one(card: Card, converter: Path) -> None:
+    found = measure(["--model", str(converter), "--to", "anna", "--budget", "300"], 6.0, card)
+    assert found.played == 3
+    if not len(found.delays):
+        pytest.skip("this machine is too busy to play a chirp without gaps")
+    assert np.abs(found.delays - found.stated).max() < 0.01
+    assert abs(found.status["delay_median_ms"] / 1e3 - found.stated) < 0.005
+
+
+@pytest.mark.usefixtures("sound")
 def test_a_file_to_the_speaker_with_keys(converter: Path, tmp_path: Path) -> None:
     import soundfile
 

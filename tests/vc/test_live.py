@@ -93,6 +93,20 @@ def test_devices_whose_clocks_run_apart(monkeypatch: pytest.MonkeyPatch, drift: 
     assert status.jumps == 0 and status.missing == 0
 
 
+@pytest.mark.parametrize("end", ["source", "sink"])
+def test_a_device_that_lost_sound_is_on_time_again_at_once(monkeypatch: pytest.MonkeyPatch, end: str) -> None:
+    source, sink = Input(RATE, tone), Output(RATE)
+    with living(monkeypatch, source, sink, echo) as (world, live):
+        world.sleep(2)
+        {"source": source, "sink": sink}[end].lose(0.0731)
+        world.sleep(live.delay.total + 0.2)
+        begin = world.now
+        world.sleep(0.5)
+        status = live.status()
+    assert abs(off(world, live.delay.total, begin, world.now)) < 0.0015
+    assert status.jumps == 1
+
+
 def test_pass_through_keeps_the_delay_between_rates(monkeypatch: pytest.MonkeyPatch) -> None:
     source, sink = Input(48000, tone), Output(RATE)
     with living(monkeypatch, source, sink, lambda rate, out: Echo(rate), mode=Mode.DRY) as (world, live):
@@ -113,11 +127,11 @@ def test_what_is_heard_is_what_the_stream_gives(monkeypatch: pytest.MonkeyPatch)
         def __init__(self) -> None:
             super().__init__(RATE)
             self.stream = converter.stream(RATE, "anna", RATE)
-            self.latency = self.stream.latency
+            self.latency, self.chunk = self.stream.latency, self.stream.chunk
 
-        def push(self, samples: np.ndarray) -> np.ndarray:
+        def feed(self, samples: np.ndarray) -> np.ndarray:
             heard.append(samples)
-            given.append(self.stream.push(samples))
+            given.append(self.stream.feed(samples))
             self.pushed += len(samples)
             return given[-1]
 
@@ -128,7 +142,7 @@ def test_what_is_heard_is_what_the_stream_gives(monkeypatch: pytest.MonkeyPatch)
     probe = made[RATE // 2 : RATE // 2 + 4000]
     starts = np.flatnonzero(played[: -len(probe)] == probe[0])
     assert any(np.array_equal(played[start : start + len(probe)], probe) for start in starts)
-    np.testing.assert_allclose(made, converter.stream(RATE, "anna", RATE).push(np.concatenate(heard)), atol=1e-4)
+    np.testing.assert_allclose(made, converter.stream(RATE, "anna", RATE).feed(np.concatenate(heard)), atol=1e-4)
 
 
 def test_overload_drops_and_the_delay_does_not_climb(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,6 +170,26 @@ def test_overload_drops_and_the_delay_does_not_climb(monkeypatch: pytest.MonkeyP
     assert status.delay_p99 == pytest.approx(live.delay.total, abs=0.002)
     assert (status.dropped, status.jumps) == (worst.dropped, 0)
     assert abs(off(world, live.delay.total, world.now - 2, world.now)) < 0.0015
+
+
+def test_a_drop_costs_little_more_than_what_was_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Chunks that come a little late lose what came late and what is dropped after them, not all that they hold."""
+    worlds, busy = list[World](), [0.0]
+
+    def cost() -> None:
+        if worlds:
+            busy[0] = worlds[0].now + 0.1
+            while worlds[0].now < busy[0] - 1e-9:
+                time.sleep(0.0002)
+
+    with living(monkeypatch, Input(RATE, tone), Output(RATE), lambda rate, _: Echo(rate, 1.0, cost)) as (world, live):
+        worlds.append(world)
+        world.settled = lambda: world.now < busy[0] - 1e-9 or live._backlog() == 0
+        world.sleep(3)
+        status, dropped = live.status(), live._dropped / RATE
+        worlds.clear()
+    assert 1 < dropped < 2
+    assert status.missing < dropped + 0.8
 
 
 def test_silence_is_not_converted_and_sound_comes_back_whole(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -220,7 +254,7 @@ def test_a_lost_device_comes_back_with_the_same_delay(monkeypatch: pytest.Monkey
 
 def test_what_ends_the_computing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     class Broken(Echo):
-        def push(self, samples: np.ndarray) -> np.ndarray:
+        def feed(self, samples: np.ndarray) -> np.ndarray:
             raise SpeechError("expected a stream that works")
 
     with living(monkeypatch, Input(RATE, tone), Output(RATE), lambda rate, _: Broken(rate)) as (world, live):
@@ -238,5 +272,5 @@ def test_devices_that_bring_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_budget_covers_a_chunk() -> None:
-    assert compute_budget(Echo(RATE, 1.0, lambda: time.sleep(0.02)), RATE) >= 0.03
-    assert compute_budget(Echo(RATE), RATE) == pytest.approx(0.01)
+    assert compute_budget(Echo(RATE, 1.0, lambda: time.sleep(0.02))) >= 0.03
+    assert compute_budget(Echo(RATE)) == pytest.approx(0.01)

@@ -110,6 +110,22 @@ def test_worn_frames_differ_by_row_and_not_by_more_than_asked() -> None:
 
 
 @torch.inference_mode()
+@CONFIGS
+@torch.inference_mode()
+def test_start_noise_does_not_come_again(config: ConverterConfig) -> None:
+    """Not before it went round once for every channel; and a stream that outlives it is still equal to the whole."""
+    network, content = made(config), drawn(40, config.content)
+    solver = network.solver(noise=network.noise[:7])
+    frames = 7 * config.mel
+    rows = solver._noise(torch.arange(2 * frames)[None])[0]
+    assert len(rows[:frames].unique(dim=0)) == frames and torch.equal(rows[:frames], rows[frames:])
+    assert torch.equal(rows[:7], network.noise[:7])
+    pipeline = network.pipeline(target(network, 1), noise=network.noise[:7])
+    driver = Driver(pipeline, config.chunk // config.rate, shape=(config.content,))
+    mel = torch.cat([driver.push(content), driver.flush()])
+    torch.testing.assert_close(mel, pipeline(Frames.whole(content[None])).data[0], atol=1e-5, rtol=0)
+
+
 def test_another_chunk_size_is_the_same_network() -> None:
     network = made(SECOND)
     other = network.at(12)

@@ -95,11 +95,20 @@ def test_one_sample_more_or_less_is_the_same_sound() -> None:
 def test_a_clock_follows_drift_and_takes_a_jump() -> None:
     clock, noise = Clock(1000), np.random.default_rng(0)
     for i in range(0, 20000, 10):
-        clock.update(i, 5 + i / 1000 * (1 + 1e-4) + noise.normal(0, 0.005))
-    assert clock.time(20000) == pytest.approx(25.002, abs=0.002)
-    for i in range(20000, 20200, 10):
+        clock.update(i, 5 + i / 1000 * (1 + 1e-4) + noise.normal(0, 0.003))
+    assert clock.time(20000) == pytest.approx(25.002, abs=0.001)
+    assert 0.006 < clock.spread < 0.01
+    for i in range(20000, 20300, 10):
         clock.update(i, 5.1 + i / 1000)
-    assert clock.time(20200) == pytest.approx(25.3, abs=0.001)
+    assert clock.time(20300) == pytest.approx(25.4, abs=0.001)
+
+
+def test_a_clock_is_not_moved_by_time_stamps_that_are_rounded_or_late() -> None:
+    clock = Clock(1000)
+    for i in range(1000):
+        wrong = -0.06 * (i % 10 < 4) + 0.2 * (i % 97 == 5)
+        clock.update(5 * i, 7 + 0.005 * i + wrong)
+    assert clock.time(5000) == pytest.approx(12.0, abs=1e-9)
 
 
 def test_a_gate_holds_back_whole_chunks_of_silence() -> None:

@@ -10,11 +10,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from speech.audio.limiter import KNEE, limited
 from speech.errors import SpeechError
 from speech.streaming.module import Delay, Pointwise, Sequential, Streaming
 from speech.streaming.resample import Resample
 from speech.vc.converter import Converter
-from speech.audio.limiter import KNEE, limited
 from speech.vc.session import ConversionStream
 from tests.vc.small import small_converter, voice
 
@@ -52,6 +52,18 @@ def test_a_stream_gives_what_the_whole_recording_gives(
     assert len(wholes[second, rate]) == 8000 and wholes[second, rate].std() > 0.05
     np.testing.assert_allclose(out[stream.delay :], wholes[second, rate], atol=1e-4)
     assert stream.muted_chunks == 0 and np.abs(out).max() <= 1
+
+
+def test_what_is_ready_can_be_had_at_once(converters: dict[bool, Converter]) -> None:
+    """The same samples as by `push`, earlier: none wait but for the chunk to be complete."""
+    x, paced, eager = voice(0.5), converters[False].stream(16000), converters[False].stream(16000)
+    late = [paced.push(part) for part in np.split(x, 25)]
+    early = [eager.feed(part) for part in np.split(x, 25)]
+    ahead = np.cumsum([len(part) for part in early]) - np.cumsum([len(part) for part in late])
+    assert ahead.min() >= 0 and ahead.max() >= eager.chunk // 2
+    assert not len(eager._ready) and sum(map(bool, map(len, early))) <= 1 + len(x) // eager.chunk
+    whole = [np.concatenate([*parts, stream.flush()]) for parts, stream in ((late, paced), (early, eager))]
+    np.testing.assert_allclose(whole[0], whole[1], atol=1e-6)
 
 
 class Blocks(Delay):

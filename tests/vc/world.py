@@ -33,18 +33,20 @@ class Echo:
 
     def __init__(self, rate: int, gain: float = 1.0, cost: Callable[[], None] = lambda: None) -> None:
         self.latency, self.target, self.muted_chunks = Waits(), "anna", 0
+        self.chunk = round(self.latency.chunk * rate)
         self.pushed, self.targets, self._rate, self._gain, self._cost = 0, [], rate, gain, cost
         self._late = np.zeros(round(self.latency.total * rate), np.float32)
 
-    def push(self, samples: np.ndarray) -> np.ndarray:
-        """Samples [n] -> [n]."""
-        chunk = round(self.latency.chunk * self._rate)
-        if (self.pushed + len(samples)) // chunk > self.pushed // chunk:
-            self._cost()
+    def feed(self, samples: np.ndarray) -> np.ndarray:
+        """Samples [n] -> those of the chunks that they complete, [m]."""
         self.targets.append(self.target)
         self._late = np.concatenate([self._late, self._gain * samples])
-        out, self._late = self._late[: len(samples)], self._late[len(samples) :]
-        self.pushed += len(samples)
+        before, self.pushed = self.pushed, self.pushed + len(samples)
+        if self.pushed // self.chunk == before // self.chunk:
+            return self._late[:0]
+        self._cost()
+        kept = round((self.latency.look_ahead + self.latency.vocoder) * self._rate) + self.pushed % self.chunk
+        out, self._late = np.split(self._late, [len(self._late) - kept])
         return out
 
 
@@ -55,11 +57,15 @@ class Input:
         self.name, self.sample_rate, self.signal = "in", rate, signal
         self.step, self.jitter, self.lag = 1 / rate / (1 + drift), 0.0, 0.02
         self.hear: Hear | None = None
-        self.plugged, self.count, self.begin = True, 0, 0.0
+        self.plugged, self.count, self.begin, self.lost = True, 0, 0.0, False
 
     @property
     def alive(self) -> bool:
         return self.plugged and self.hear is not None
+
+    def lose(self, seconds: float) -> None:
+        """Pass over so much time without a sample."""
+        self.begin, self.lost = self.begin + seconds, True
 
     def start(self, hear: Hear) -> None:
         self.hear = hear
@@ -120,7 +126,8 @@ class World:
             source.count += size
             times = first + np.arange(size) * source.step
             if source.alive and source.hear is not None:
-                source.hear(source.signal(times).astype(np.float32), first + self._noise.normal(0, source.jitter))
+                source.hear(source.signal(times).astype(np.float32), self._stamp(source, first), source.lost)
+                source.lost = False
                 self._settle()
 
     def _play(self) -> None:
@@ -129,7 +136,11 @@ class World:
         while (first := sink.begin + sink.count * sink.step) <= self.now + sink.lag:
             sink.count += size
             if sink.alive and sink.play is not None:
-                sink.heard.append((first, sink.play(size, first + self._noise.normal(0, sink.jitter))))
+                sink.heard.append((first, sink.play(size, self._stamp(sink, first), sink.lost)))
+                sink.lost = False
+
+    def _stamp(self, device: Input, time: float) -> float:
+        return time + self._noise.normal(0, device.jitter)
 
     def _settle(self) -> None:
         """Wait until the thread of compute has taken what has come."""
