@@ -1,10 +1,11 @@
 # Two commands set everything up on a fresh machine; both may be run again at any time.
-#   make demo [FILE=x.wav]   words appear while a recording plays; then a sentence is spoken, into demo-speech.wav
+#   make demo [FILE=x.wav]   words appear while a recording plays; then a sentence is spoken, and the recording converted
 #   make test                lint, type check, tests
 # Another Python than the default one: make test PYTHON=python3.12
 
 PYTHON ?= python3
 FILE ?= demo/demo.flac
+VOICE ?= arctic-clb
 TEXT ?= Good morning. This sentence was made while you waited, a little at a time.
 PIP := .venv/bin/python -m pip --disable-pip-version-check --quiet
 
@@ -19,6 +20,8 @@ demo: .venv/installed-demo
 	@.venv/bin/speech listen --input "$(FILE)"
 	@echo "demo: speaking a sentence into demo-speech.wav, as fast as it can be made"
 	@.venv/bin/speech say --out demo-speech.wav --seed 1 "$(TEXT)"
+	@echo "demo: converting $(FILE) into the voice $(VOICE), into demo-converted.wav"
+	@.venv/bin/speech convert "$(FILE)" --to "$(VOICE)" --out demo-converted.wav
 
 test: .venv/installed-dev check-system lint
 	@echo "test: running the tests"

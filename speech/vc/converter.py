@@ -35,7 +35,6 @@ from speech.vc.voice import (
     warn_clipped,
 )
 
-BLOCK = 2.0  # seconds a step when nobody waits for sound: long steps use the machine best
 FINEST = 1 << 19  # up * down of the finest resampling inside the networks: its filters have some more weights than that
 
 
@@ -95,9 +94,10 @@ class Converter:
     ) -> Audio:
         """A whole recording in another voice, as long as it was and aligned with it, at `output_rate` Hz.
 
-        audio: a file, or samples [n] (float32 or int16) at `sample_rate` Hz. target: see `take_up`. It runs as a stream
-        in long steps. Warns of a clipped recording. Raises SpeechError for one that cannot be read, is too short or
-        silent, and for a target that is not there.
+        audio: a file, or samples [n] (float32 or int16) at `sample_rate` Hz. target: see `take_up`. It runs in the
+        steps of a live stream, since a source-filter vocoder makes much of the least rounding. Warns of a clipped
+        recording. Raises SpeechError for one that cannot be read, is too short or silent, and for a target that is not
+        there.
         """
         return Audio(np.concatenate([*self.pieces(audio, target, sample_rate)]), self.output_rate)
 
@@ -109,7 +109,7 @@ class Converter:
     ) -> Iterator[np.ndarray]:
         """What `convert` gives, piece by piece, [m] float32 each, in memory that does not grow with the recording."""
         rate, parts = self._sound(audio, sample_rate)
-        with self._open(self.take_up(target), rate, self.output_rate, BLOCK) as stream:
+        with self._open(self.take_up(target), rate, self.output_rate) as stream:
             early, clipped, count = stream.delay, 0, 0
             for part in parts:
                 clipped, count = clipped + count_clipped(part), count + len(part)
@@ -192,9 +192,9 @@ class Converter:
     def _pipeline(self, network: Streaming, sample_rate: int, output_rate: int) -> Sequential:
         return self.model.pipeline(self._contents, network, sample_rate, output_rate)
 
-    def _open(self, target: str, sample_rate: int, output_rate: int, step: float = 0.0) -> ConversionStream:
+    def _open(self, target: str, sample_rate: int, output_rate: int) -> ConversionStream:
         pipeline = self._pipeline(self._stage(target), sample_rate, output_rate)
-        return ConversionStream(pipeline, self._stage, target, sample_rate, output_rate, step)
+        return ConversionStream(pipeline, self._stage, target, sample_rate, output_rate)
 
     def _sound(
         self, audio: str | Path | Audio | np.ndarray, sample_rate: int | None

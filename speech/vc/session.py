@@ -74,8 +74,7 @@ class ConversionStream:
     for one thread at a time; `target` may be set from any.
 
     pipeline: of `ConverterModel.pipeline`. network: the network's stage for a target by its name; it raises SpeechError
-    for a name that it does not know. target: the first one's. sample_rate, output_rate: in Hz. step: seconds that a
-    step takes at least; longer ones are faster and later.
+    for a name that it does not know. target: the first one's. sample_rate, output_rate: in Hz.
     """
 
     def __init__(
@@ -85,10 +84,9 @@ class ConversionStream:
         target: str,
         sample_rate: int,
         output_rate: int,
-        step: float = 0.0,
     ) -> None:
         self.sample_rate, self.output_rate, self.muted_chunks = sample_rate, output_rate, 0
-        chunk = pipeline.grain * max(1, round(step * sample_rate / pipeline.grain))
+        chunk = pipeline.grain
         self._driver = Driver(pipeline, chunk, input_dtype=torch.float32, outputs=())
         self._network = network
         self.latency = latency_of(pipeline, sample_rate, chunk, self._driver.phase)

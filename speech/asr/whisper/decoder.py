@@ -34,12 +34,16 @@ class CrossAttention(nn.Module):
 
     def forward(self, x: Tensor, k: Tensor, v: Tensor, seen: Tensor) -> Tensor:
         """k, v: [m, h, t, e]; seen: [b, t], which frames each hypothesis may attend to."""
+        y = self.weights(x, k, seen) @ v
+        y = y.unflatten(2, (-1, x.shape[1])).permute(0, 2, 3, 1, 4)  # [m, n, u, h, e]
+        return self.out(y.reshape(*x.shape[:2], -1))
+
+    def weights(self, x: Tensor, k: Tensor, seen: Tensor) -> Tensor:
+        """How much each id of the hypotheses attends to each frame: [m, h, n * u, t]."""
         (b, u, _), m = x.shape, len(k)
         q = self.query(x).view(m, b // m, u, self.heads, -1).permute(0, 3, 1, 2, 4).flatten(2, 3)  # [m, h, n * u, e]
         score = (q @ k.transpose(2, 3) * q.shape[-1] ** -0.5).unflatten(2, (-1, u))
-        score = score.masked_fill(~seen.view(m, 1, b // m, 1, -1), HIDDEN).flatten(2, 3)
-        y = (score.softmax(-1) @ v).unflatten(2, (-1, u)).permute(0, 2, 3, 1, 4)  # [m, n, u, h, e]
-        return self.out(y.reshape(b, u, -1))
+        return score.masked_fill(~seen.view(m, 1, b // m, 1, -1), HIDDEN).flatten(2, 3).softmax(-1)
 
 
 class DecoderLayer(nn.Module):
@@ -56,6 +60,11 @@ class DecoderLayer(nn.Module):
         """Whole sequences. heard: encoder frames [m, t, d]; seen: [b, t]."""
         y = x.data + self.attention(x.like(self.attention_norm(x.data))).data
         return x.like(self._crossed(y, *self.cross.projected(heard), seen))
+
+    def weights(self, x: Frames, heard: Tensor, seen: Tensor) -> Tensor:
+        """Those of the cross attention of whole sequences, [m, h, n * u, t]."""
+        y = x.data + self.attention(x.like(self.attention_norm(x.data))).data
+        return self.cross.weights(self.cross_norm(y), self.cross.projected(heard)[0], seen)
 
     def step(self, x: Frames, state: State, slots: Tensor, memory: State, rows: Tensor, seen: Tensor) -> Frames:
         """The next tokens of the hypotheses in `slots` of `state`, over the streams in `rows` of `memory`."""
@@ -117,14 +126,18 @@ class Decoder(nn.Module):
         return {f"{i}": layer.attention.init_state(slots, device, dtype) for i, layer in enumerate(self._layers())}
 
     def init_memory(self, slots: int, device: Device = None, dtype: torch.dtype | None = None) -> State:
-        """Memory for `slots` streams: zeros, slot axis first. "heard" counts the encoder frames that have come."""
+        """Memory for `slots` streams: zeros, slot axis first.
+
+        "heard" counts the encoder frames that have come. "since" is the first of them that may be attended to: whoever
+        writes it lets a new text begin there, while the stream goes on.
+        """
         c = self.config
         shape = (slots, c.decoder_heads, c.positions, c.dim // c.decoder_heads)
         memory: State = {
             f"{i}": {name: torch.zeros(shape, device=device, dtype=dtype) for name in "kv"}
             for i in range(c.decoder_layers)
         }
-        return memory | {"heard": torch.zeros(slots, dtype=torch.long, device=device)}
+        return memory | {name: torch.zeros(slots, dtype=torch.long, device=device) for name in ("heard", "since")}
 
     def extend(self, encoded: Frames, memory: State, slots: Tensor) -> None:
         """Add a chunk of encoder frames [m, t, d] to the memories in `slots`, in place.
@@ -143,24 +156,43 @@ class Decoder(nn.Module):
         memory["heard"][slots] = torch.minimum(place.start + place.count, place.stop).clamp(min=0)
 
     def step(
-        self, ids: Tensor, start: Tensor, state: State, slots: Tensor, memory: State, rows: Tensor | None = None
+        self,
+        ids: Tensor,
+        start: Tensor,
+        state: State,
+        slots: Tensor,
+        memory: State,
+        rows: Tensor | None = None,
+        last: int | None = None,
     ) -> Tensor:
         """Logits behind each of the next ids of hypotheses. ids: [b, u]; start: [b], the position of the first of them,
-        start + u <= `tokens`; slots: [b], of the hypotheses in `state`; rows: [m], of their streams in `memory`, b a
-        multiple of m and the hypotheses of a stream adjacent (default: `slots`) -> [b, u, vocabulary].
+        start + u <= `tokens`, below 0 where a row has fewer than u (what lies there does not count); slots: [b], of the
+        hypotheses in `state`; rows: [m], of their streams in `memory`, b a multiple of m and the hypotheses of a stream
+        adjacent (default: `slots`); last: behind so many last ids alone (all) -> [b, last, vocabulary].
 
         `state` is updated in place, `memory` only read.
         """
         rows = slots if rows is None else rows
         place = Place(start, torch.full_like(start, OPEN), ids.shape[1])
-        x = Frames(self._embedded(ids, place.index), place)
-        last = memory["heard"][rows][:, None] - 1
+        x = Frames(self._embedded(ids, place.index.clamp(min=0)), place)
+        newest = memory["heard"][rows][:, None] - 1
         cell = torch.arange(self.config.positions, device=ids.device)
-        seen = last - (last - cell).remainder(self.config.positions) >= 0
-        seen = seen.repeat_interleave(len(ids) // len(rows), 0)
+        frame = newest - (newest - cell).remainder(self.config.positions)
+        seen = (frame >= memory["since"][rows][:, None]).repeat_interleave(len(ids) // len(rows), 0)
         for i, layer in enumerate(self._layers()):
             x = layer.step(x, state[f"{i}"], slots, memory[f"{i}"], rows, seen)
-        return self._logits(x.data)
+        return self._logits(x.data if last is None else x.data[:, -last:])
+
+    def attention(self, ids: Tensor, heard: Frames) -> Tensor:
+        """How much each id of a sequence attends to each encoder frame, by layer and head. ids: [u]; heard: [1, t, d]
+        -> [layers, h, u, t].
+        """
+        x = Frames.whole(self._embedded(ids[None], torch.arange(len(ids), device=ids.device)))
+        memory, seen, weights = heard.zeroed(), heard.place.valid, []
+        for layer in self._layers():
+            weights.append(layer.weights(x, memory, seen)[0])
+            x = layer(x, memory, seen)
+        return torch.stack(weights)
 
     def _layers(self) -> list[DecoderLayer]:
         return list(self.layers)  # type: ignore[arg-type]

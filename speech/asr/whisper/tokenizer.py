@@ -167,6 +167,10 @@ class WhisperTokenizer(Tokenizer):
             ) from error
         return cls(library, symbols)
 
+    def to_json(self) -> str:
+        """The content of a `tokenizer.json` that `load` reads back, whatever files this one was read from."""
+        return self._library.to_str()
+
     def encode(self, text: str) -> list[int]:
         return self._library.encode(text, add_special_tokens=False).ids
 

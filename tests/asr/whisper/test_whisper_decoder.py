@@ -100,6 +100,35 @@ def test_hypotheses_share_a_memory(model: Whisper) -> None:
             torch.testing.assert_close(prefixes[row], cut[0], **CLOSE)
 
 
+@pytest.mark.parametrize("since", [0, 7, 63])
+def test_frames_since_a_time_alone(model: Whisper, since: int) -> None:
+    """Of two streams in one pass one begins anew; of 70 frames the last 40 are kept."""
+    decoder, x, ids = model.decoder, torch.randn(2, 70, CONFIG.dim), torch.randint(23, (2, 3))
+    memory, state, both = decoder.init_memory(2), decoder.init_state(2), torch.tensor([0, 1])
+    with torch.inference_mode():
+        for at in (0, 35):
+            place = Place(torch.tensor([at, at]), torch.tensor([OPEN, OPEN]), 35)
+            decoder.extend(Frames(x[:, at : at + 35], place), memory, both)
+        memory["since"][1] = since
+        got = decoder.step(ids, torch.tensor([0, 0]), state, both, memory)
+        expected = [decoder(ids[:1], Frames.whole(x[:1, 30:])), decoder(ids[1:], Frames.whole(x[1:, max(since, 30) :]))]
+    torch.testing.assert_close(got, torch.cat(expected), **CLOSE)
+
+
+def test_rows_of_different_length_in_one_pass(model: Whisper) -> None:
+    """A shorter one begins before its text; logits of the last ids alone."""
+    decoder, x = model.decoder, torch.randn(2, 9, CONFIG.dim)
+    ids = torch.randint(23, (2, 6))
+    memory, state, both = decoder.init_memory(2), decoder.init_state(2), torch.tensor([0, 1])
+    with torch.inference_mode():
+        decoder.extend(Frames.whole(x), memory, both)
+        got = decoder.step(ids[:, :5], torch.tensor([0, -2]), state, both, memory, last=2)
+        torch.testing.assert_close(got[:1], decoder(ids[:1, :5], Frames.whole(x[:1]))[:, -2:], **CLOSE)
+        torch.testing.assert_close(got[1:], decoder(ids[1:, 2:5], Frames.whole(x[1:]))[:, -2:], **CLOSE)
+        then = decoder.step(ids[:, 5:], torch.tensor([5, 3]), state, both, memory)
+        torch.testing.assert_close(then[1:], decoder(ids[1:, 2:], Frames.whole(x[1:]))[:, -1:], **CLOSE)
+
+
 def test_tokens_are_taken_back(model: Whisper) -> None:
     decoder, x, one = model.decoder, torch.randn(9, CONFIG.dim), torch.tensor([0])
     ids = torch.randint(23, (1, 16))

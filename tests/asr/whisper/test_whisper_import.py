@@ -15,7 +15,8 @@ from speech.asr.whisper.decoder import Decoder
 from speech.asr.whisper.encoder import Encoder
 from speech.asr.whisper.model import Whisper
 from speech.errors import SpeechError
-from speech.hub.whisper.weights import is_whisper, load_whisper, without_lora
+from speech.hub.public import is_whisper
+from speech.hub.whisper.weights import load_whisper, without_lora
 from speech.streaming.frames import Frames
 from tests.asr.whisper.reference import causal, decode, encode, openai
 from tests.asr.whisper.small import SIZES, hugging_face, published
