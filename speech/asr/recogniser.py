@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable
-from pathlib import Path
+from collections.abc import Callable
 from typing import Literal
 
-import numpy as np
 import torch
 
 from speech.asr.endpoint import EndpointConfig, frames
-from speech.asr.events import Final, Segment, Transcript
+from speech.asr.events import Transcript
 from speech.asr.greedy import CTCGreedy, Greedy, RNNTGreedy
 from speech.asr.model import FastConformer
+from speech.asr.recording import Source, transcribed
 from speech.asr.session import Setup, Stream
 from speech.asr.tokenizer import Tokenizer
-from speech.audio.file import Channel, Pcm, blocks
-from speech.audio.samples import to_float
+from speech.audio.file import Channel, Pcm
 from speech.audio.vad import VoiceActivity
 from speech.errors import SpeechError
 from speech.streaming.module import Sequential
@@ -25,14 +22,6 @@ from speech.streaming.module import Sequential
 Decoder = Literal["rnnt", "ctc"]
 
 BLOCK = 20.0  # seconds a step when nobody waits for words: chunking is free, and long steps use the machine best
-
-
-class Interrupted(SpeechError):
-    """A recording that broke off after some words; `transcript` holds what was recognised up to there."""
-
-    def __init__(self, message: str, transcript: Transcript) -> None:
-        super().__init__(message)
-        self.transcript = transcript
 
 
 class Recogniser:
@@ -83,7 +72,7 @@ class Recogniser:
 
     def transcribe(
         self,
-        source: str | Path | np.ndarray,
+        source: Source,
         sample_rate: int | None = None,
         *,
         look_ahead: int | None = None,
@@ -98,32 +87,16 @@ class Recogniser:
         headerless samples are to be read. channel: which one of a file to hear. progress: called with the seconds done
         so far. Raises SpeechError for what cannot be read or is not samples, `Interrupted` for what breaks off midway.
         """
-        if isinstance(source, str | os.PathLike):
-            if sample_rate is not None:
-                raise SpeechError("expected no sample rate beside a file, which has its own: raw samples want pcm=...")
-            rate, parts = self.sample_rate, blocks(source, self.sample_rate, pcm=pcm, channel=channel)
-        else:
-            samples = to_float(source)
-            if sample_rate is None:
-                raise SpeechError("expected a sample rate beside an array of samples, got none: pass sample_rate=...")
-            rate, parts = sample_rate, _pieces(samples)
-        segments: list[Segment] = []
-        with Stream(self._setup(look_ahead, decoder, BLOCK), rate) as stream:
-            failure = None
-            try:
-                for part in parts:
-                    segments += _segments(stream.push(part))
-                    if progress:
-                        progress(stream.duration)
-            except SpeechError as error:
-                failure = error
-            segments += _segments(stream.flush())
-            transcript = Transcript(tuple(segments), round(stream.duration, 3))
-            if failure and segments:
-                raise Interrupted(str(failure), transcript) from failure
-            if failure:
-                raise failure
-            return transcript
+        setup = self._setup(look_ahead, decoder, BLOCK)
+        return transcribed(
+            source,
+            sample_rate,
+            lambda rate: Stream(setup, rate),
+            self.sample_rate,
+            pcm=pcm,
+            channel=channel,
+            progress=progress,
+        )
 
     def stream(
         self,
@@ -192,11 +165,3 @@ def find_device(name: str | torch.device) -> torch.device:
             f"expected a device of {', '.join(known)}, got {str(name)!r}: choose one that this machine has"
         )
     return device
-
-
-def _pieces(samples: np.ndarray, size: int = 1 << 16) -> Iterable[np.ndarray]:
-    return (samples[i : i + size] for i in range(0, len(samples), size))
-
-
-def _segments(events: Iterable[object]) -> list[Segment]:
-    return [Segment(e.text, e.words, e.start, e.end, e.confidence) for e in events if isinstance(e, Final)]

@@ -7,7 +7,6 @@ import math
 import struct
 from dataclasses import dataclass
 from functools import cached_property
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -15,13 +14,12 @@ import torch
 from torch import Tensor
 
 from speech.asr.endpoint import EndpointConfig, Endpointer
-from speech.asr.events import Event, Final, Partial, SpeechEnd, SpeechStart
+from speech.asr.events import Event, Partial
 from speech.asr.greedy import Greedy, Token
+from speech.asr.live import LiveStream, Teller
 from speech.asr.tokenizer import Tokenizer
 from speech.asr.words import Words
-from speech.audio.resample import Resampler
-from speech.audio.samples import to_float
-from speech.audio.vad import SAMPLE_RATE, VoiceActivity, VoiceMark
+from speech.audio.vad import VoiceActivity, VoiceMark
 from speech.errors import SpeechError
 from speech.streaming.arena import Arena
 from speech.streaming.driver import Driver
@@ -58,89 +56,36 @@ class Setup:
         return self.pipeline.down / self.pipeline.up / self.rate
 
 
-class Stream:
-    """One live stream. A context manager; closed at its end.
+class Stream(LiveStream):
+    """One live stream through encoder and greedy decoder.
 
     Events come in the order in which things happen. Greedy decoding never takes a token back, so of a `Partial` all but
     the last word, which may still grow, is stable. With `voice`, which is then this stream's alone, `SpeechStart` and
-    `SpeechEnd` tell of voice, and its absence ends utterances too; without, they tell of decoded words. One stream is
-    for one thread at a time.
+    `SpeechEnd` tell of voice, and its absence ends utterances too; without, they tell of decoded words.
     """
 
     def __init__(self, setup: Setup, sample_rate: int, voice: VoiceActivity | None = None) -> None:
-        if voice and setup.rate != SAMPLE_RATE:
-            raise SpeechError(f"expected a model at {SAMPLE_RATE} Hz beside voice activity, got one at {setup.rate} Hz")
-        self.setup, self.sample_rate, self._voice = setup, sample_rate, voice
+        super().__init__(sample_rate, setup.rate, voice)
+        self.setup = setup
         self._driver = Driver(setup.pipeline, setup.chunk, phase=setup.phase, input_dtype=torch.float32)
         device, dtype = self._driver.device, self._driver.dtype
         self._arena = Arena(setup.decoder.init_state(1, "meta", dtype), 1, device)
         self._slot = torch.zeros(1, dtype=torch.long, device=device)
-        self._closed = False
         self.reset()
-
-    def reset(self) -> None:
-        """Begin another stream: times start at 0 again."""
-        self._check_open()
-        self._resampler = Resampler(self.sample_rate, self.setup.rate)
-        self._driver.reset()
-        self._arena.reset([0])
-        self._reporter = Reporter(self.setup, self._voice is not None)
-        if self._voice:
-            self._voice.reset()
-        self._received = 0
-        self._ended = False
 
     @property
     def latency(self) -> float:
-        """Algorithmic latency in seconds: how long after its own time an encoder frame is decoded, at the most.
-
-        Resampling, where there is any, adds what `Resampler` holds back.
-        """
         return Timing.of(self.setup.pipeline, self.setup.rate, self.setup.chunk, self.setup.phase).latency_ms / 1e3
 
-    @property
-    def duration(self) -> float:
-        """Seconds of audio received."""
-        return self._received / self.sample_rate
+    def _begin(self) -> None:
+        self._driver.reset()
+        self._arena.reset([0])
+        self._reporter = Reporter(self.setup, self._voice is not None)
 
-    def push(self, pcm: np.ndarray) -> list[Event]:
-        """Take samples [n] at the stream's sample rate, float32 in [-1, 1] or int16; returns what happened.
-
-        Raises SpeechError for any other array, for NaN or infinity, and for a stream that was flushed or closed.
-        """
-        self._check_open()
-        if self._ended:
-            raise SpeechError("expected an open stream, but it was flushed: call reset() to begin another")
-        x = to_float(pcm)
-        self._received += len(x)
-        return self._feed(self._resampler.push(x))
-
-    def flush(self) -> list[Event]:
-        """End the stream: decode all that was pushed, to its last sample, and finish the running utterance."""
-        self._check_open()
-        if self._ended:
-            raise SpeechError("expected an open stream, but it was flushed already: call reset() to begin another")
-        events = self._feed(self._resampler.flush())
-        self._ended = True
-        events += [self._reporter.mark(mark) for mark in (self._voice.flush() if self._voice else ())]
+    def _finish(self) -> list[Event]:
+        events = [self._reporter.mark(mark) for mark in (self._voice.flush() if self._voice else ())]
         tokens, decoded = self._decode(self._driver.emitted, self._driver.flush())
         return events + self._reporter.advance(tokens, decoded) + self._reporter.finish(self.duration)
-
-    def close(self) -> None:
-        """Let the stream go; closing twice is fine."""
-        self._closed = True
-
-    def __enter__(self) -> Stream:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def _check_open(self) -> None:
-        if self._closed:
-            raise SpeechError("expected an open stream, but it was closed: open another with Recogniser.stream()")
 
     def _check_portable(self) -> None:
         """Raise SpeechError where there is state that no snapshot holds."""
@@ -155,7 +100,7 @@ class Stream:
         """Run samples at the pipeline's rate chunk by chunk, so that events do not depend on how they were pushed."""
         events: list[Event] = []
         while len(x):
-            room = self._driver.chunk - (self._driver.received - self._driver.phase) % self._driver.chunk
+            room = self._driver.room
             if self._voice:
                 events += [self._reporter.mark(mark) for mark in self._voice.push(x[:room])]
             done = self._driver.emitted
@@ -212,62 +157,50 @@ class Stream:
         self._reporter.restore(told["reporter"])
 
 
-class Reporter:
+class Reporter(Teller):
     """Turns the tokens of a stream, and the marks of its voice where it is watched, into events."""
 
     def __init__(self, setup: Setup, voiced: bool) -> None:
-        self._frame, self._voiced = setup.frame, voiced
+        super().__init__(voiced)
+        self._frame = setup.frame
         self._silences = [(0.0, math.inf)] if voiced else []  # stretches without voice that may still end an utterance
         self._endpointer = Endpointer(setup.endpoint, setup.tokenizer, setup.frame)
         self._words = Words(setup.tokenizer, setup.frame)
-        self._partial: Partial | None = None  # the last one of the running utterance
 
     def advance(self, tokens: list[Token], decoded: int) -> list[Event]:
         """Take the tokens of the next frames; decoded: number of the stream's frames decoded so far."""
         events: list[Event] = []
         for utterance in self._endpointer.advance(tokens, decoded, self._silences):
-            events += self._final(utterance, math.inf)
+            events += self._ended(utterance, math.inf)
         self._silences = [silence for silence in self._silences if silence[1] > decoded * self._frame]
         words = self._words.words(self._endpointer.running)
         if words:
             text = " ".join(word.text for word in words)
             stable = len(" ".join(word.text for word in words[:-1]))
-            partial = Partial(text, stable, words[0].start, words[-1].end)
-            if partial != self._partial:
-                events += [*self._start(partial.start), partial]
-                self._partial = partial
+            events += self.running(Partial(text, stable, words[0].start, words[-1].end))
         return events
 
     def mark(self, mark: VoiceMark) -> Event:
-        """Take a mark of the voice."""
         if not mark.speaking:
             self._silences.append((mark.time, math.inf))
-            return SpeechEnd(mark.time)
-        if self._silences:
+        elif self._silences:
             self._silences[-1] = (self._silences[-1][0], mark.time)
-        return SpeechStart(mark.time)
+        return super().mark(mark)
 
     def finish(self, duration: float) -> list[Event]:
         """End the stream of `duration` seconds: the running utterance is final."""
-        return self._final(self._endpointer.finish(), duration)
+        return self._ended(self._endpointer.finish(), duration)
 
-    def _start(self, time: float) -> list[Event]:
-        return [] if self._partial or self._voiced else [SpeechStart(time)]
-
-    def _final(self, tokens: list[Token], limit: float) -> list[Event]:
+    def _ended(self, tokens: list[Token], limit: float) -> list[Event]:
         segment = self._words.segment(tokens, limit)
-        if segment is None:
-            return []
-        edges = [] if self._voiced else [*self._start(segment.start), SpeechEnd(segment.end)]
-        self._partial = None
-        return [*edges, Final(segment.text, segment.words, segment.start, segment.end, segment.confidence)]
+        return self.final(segment) if segment else []
 
     def snapshot(self) -> dict[str, Any]:
         """Plain data for `restore`."""
-        partial = self._partial and [self._partial.text, self._partial.stable, self._partial.start, self._partial.end]
+        partial = self.partial and [self.partial.text, self.partial.stable, self.partial.start, self.partial.end]
         return {"running": self._endpointer.running, "partial": partial}
 
     def restore(self, data: dict[str, Any]) -> None:
         """Go on where `snapshot` was taken."""
         self._endpointer.running = [Token(*token) for token in data["running"]]
-        self._partial = Partial(*data["partial"]) if data["partial"] else None
+        self.partial = Partial(*data["partial"]) if data["partial"] else None

@@ -28,7 +28,7 @@ class Words:
             if text:
                 start = min(round(group[0].frame * self.frame, 3), limit)
                 end = min(round((group[-1].frame + 1) * self.frame, 3), limit)
-                words.append(Word(text, start, end, confidence(group)))
+                words.append(Word(text, start, end, confidence([token.logprob for token in group])))
         return words
 
     def segment(self, tokens: Sequence[Token], limit: float = math.inf) -> Segment | None:
@@ -36,7 +36,8 @@ class Words:
         words = tuple(self.words(tokens, limit))
         if not words:
             return None
-        return Segment(" ".join(w.text for w in words), words, words[0].start, words[-1].end, confidence(tokens))
+        text, sure = " ".join(w.text for w in words), confidence([token.logprob for token in tokens])
+        return Segment(text, words, words[0].start, words[-1].end, sure)
 
     def _groups(self, tokens: Sequence[Token]) -> list[list[Token]]:
         groups: list[list[Token]] = []
@@ -48,6 +49,6 @@ class Words:
         return groups
 
 
-def confidence(tokens: Sequence[Token]) -> float:
-    """The geometric mean of the tokens' probabilities, in [0, 1]."""
-    return math.exp(sum(token.logprob for token in tokens) / len(tokens))
+def confidence(logprobs: Sequence[float]) -> float:
+    """The geometric mean of tokens' probabilities, in [0, 1]."""
+    return math.exp(sum(logprobs) / len(logprobs))

@@ -20,7 +20,7 @@ from speech.errors import SpeechError
 if TYPE_CHECKING:
     import numpy as np
 
-    from speech.asr.session import Stream
+    from speech.asr.live import LiveStream
     from speech.audio.file import Channel, Pcm
     from speech.audio.vad import VoiceActivity
 
@@ -43,15 +43,23 @@ def listen(
     model: options.Model = "asr",
     look_ahead: options.LookAhead = None,
     decoder: options.Decoder = None,
+    chunk: options.Chunk = None,
+    language: options.Language = None,
+    task: options.Task = None,
+    beam: options.Beam = None,
     device: options.Device = None,
     threads: options.Threads = None,
     as_json: AsJson = False,
 ) -> None:
     """Show words as they are spoken, until Ctrl-C or the end of the input; the last words come out in any case."""
     headerless, which = options.pcm(raw), options.channel(channel)
-    recogniser = options.load(model, look_ahead, decoder, device, threads or 1)  # short steps gain nothing from more
+    chosen = {"chunk": chunk, "language": language, "task": task, "beam": beam}
+    threads = threads or 1  # short steps gain nothing from more
+    recogniser = options.load(model, device, threads, look_ahead=look_ahead, decoder=decoder, **chosen)
     rate, timings = recogniser.sample_rate, Timings()
     with recogniser.stream(rate, voice=_voice_activity() if voice else None) as stream:
+        if stream.remark:
+            note(stream.remark)
         if file is not None:
             source = Recording(file, rate, headerless, which, paced=not fast and file != "-")
             failure = _run(source, stream, screen(as_json), timings)
@@ -125,7 +133,7 @@ class Recording:
             yield block
 
 
-def _run(source: Source, stream: Stream, view: Screen, timings: Timings) -> SpeechError | None:
+def _run(source: Source, stream: LiveStream, view: Screen, timings: Timings) -> SpeechError | None:
     """Show what is heard until the source ends or breaks; the words up to there come out, the error is returned."""
     failure = None
     with view, _ending(source.stop):

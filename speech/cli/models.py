@@ -46,6 +46,7 @@ def info(name: Annotated[str, typer.Argument(help="A name of the list or a folde
         "sample rate": f"{found.sample_rate} Hz",
         "look-aheads": ", ".join(f"{ahead} ms" for ahead in found.look_aheads),
         "decoders": ", ".join(found.heads),
+        "chunks": ", ".join(f"{chunk} ms" for chunk in found.chunks),
         "vocabulary": found.vocabulary,
         "voices": ", ".join(found.voices),
         "targets": ", ".join(found.targets),
@@ -60,7 +61,9 @@ def info(name: Annotated[str, typer.Argument(help="A name of the list or a folde
 
 @app.command("import")
 def import_(
-    source: Annotated[Path, typer.Argument(help="A .nemo file, or a folder of CosyVoice or MeanVC.")],
+    source: Annotated[
+        Path, typer.Argument(help="A .nemo file, a Whisper's .pt file, or a folder of CosyVoice, MeanVC or Whisper.")
+    ],
     to: Annotated[
         Path | None,
         typer.Option("--to", "--output", "-o", help="The checkpoint folder to make; by default one in the cache."),

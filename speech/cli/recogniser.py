@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
     from speech.asr.recogniser import Recogniser
+    from speech.asr.whisper.recogniser import WhisperRecogniser
     from speech.audio.file import Channel, Pcm
 
 Model = Annotated[
-    str, typer.Option("--model", "-m", help="`asr` (bundled), a checkpoint folder, a .nemo file, or a hub name.")
+    str, typer.Option("--model", "-m", help="`asr` (bundled), a checkpoint folder, a .nemo or .pt file, or a hub name.")
 ]
 LookAhead = Annotated[
     int | None,
@@ -19,6 +20,19 @@ LookAhead = Annotated[
 ]
 Decoder = Annotated[
     str | None, typer.Option("--decoder", metavar="rnnt|ctc", help="By default rnnt where the model has it.")
+]
+Chunk = Annotated[
+    int | None,
+    typer.Option("--chunk", metavar="MS", help="Whisper: milliseconds of sound after which it decodes."),
+]
+Language = Annotated[
+    str | None, typer.Option("--language", metavar="CODE", help="Whisper: what is spoken, en by default.")
+]
+Task = Annotated[
+    str | None, typer.Option("--task", metavar="transcribe|translate", help="Whisper: translate is into English.")
+]
+Beam = Annotated[
+    int | None, typer.Option("--beam", metavar="N", help="Whisper: hypotheses to keep; 0, the default, is greedy.")
 ]
 Device = Annotated[
     str | None, typer.Option("--device", help="cpu, cuda, cuda:1, ...; by default the first GPU, else the CPU.")
@@ -41,17 +55,18 @@ Which = Annotated[
 ]
 
 
-def load(
-    model: str, look_ahead: int | None, decoder: str | None, device: str | None, threads: int | None
-) -> Recogniser:
-    """A recogniser as the options say. Raises SpeechError for what the model or the machine does not have."""
+def load(model: str, device: str | None, threads: int | None, **chosen: Any) -> Recogniser | WhisperRecogniser:
+    """A recogniser as the options say. Raises SpeechError for what the model or the machine does not have.
+
+    chosen: look_ahead, decoder, chunk, language, task and beam, None where nothing was chosen.
+    """
     import torch
 
     from speech.hub.load import load_recogniser
 
     if threads:
         torch.set_num_threads(threads)
-    return load_recogniser(model, device, look_ahead, decoder)
+    return load_recogniser(model, device, **chosen)
 
 
 def pcm(raw: str | None) -> Pcm | None:

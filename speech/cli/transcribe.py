@@ -19,6 +19,7 @@ from speech.errors import SpeechError
 if TYPE_CHECKING:
     from speech.asr.events import Transcript
     from speech.asr.recogniser import Recogniser
+    from speech.asr.whisper.recogniser import WhisperRecogniser
     from speech.audio.file import Channel, Pcm
 
 
@@ -48,6 +49,10 @@ def transcribe(
     model: options.Model = "asr",
     look_ahead: options.LookAhead = None,
     decoder: options.Decoder = None,
+    chunk: options.Chunk = None,
+    language: options.Language = None,
+    task: options.Task = None,
+    beam: options.Beam = None,
     device: options.Device = None,
     threads: options.Threads = None,
     raw: options.Raw = None,
@@ -72,7 +77,8 @@ def transcribe(
     if todo:
         if output:
             make_folder(output)
-        recogniser = options.load(model, look_ahead, decoder, device, threads)
+        chosen = {"chunk": chunk, "language": language, "task": task, "beam": beam}
+        recogniser = options.load(model, device, threads, look_ahead=look_ahead, decoder=decoder, **chosen)
         try:
             batch.run(todo, recogniser, headerless, which)
         except KeyboardInterrupt:
@@ -97,7 +103,13 @@ class Batch:
     busy: float = 0.0
     failed: list[str] = field(default_factory=list)
 
-    def run(self, jobs: list[Job], recogniser: Recogniser, pcm: Pcm | None = None, channel: Channel = None) -> None:
+    def run(
+        self,
+        jobs: list[Job],
+        recogniser: Recogniser | WhisperRecogniser,
+        pcm: Pcm | None = None,
+        channel: Channel = None,
+    ) -> None:
         """Transcribe all jobs under a progress bar on standard error, where that is a terminal."""
         with progress() as bar:
             for number, job in enumerate(jobs, 1):

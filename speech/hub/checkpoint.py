@@ -60,6 +60,7 @@ SPEECH_TOKENIZER, SPEAKER_ENCODER = "speech_tokenizer.onnx", "campplus.onnx"
 
 FAMILIES: Mapping[str, Family] = {
     "fastconformer": Family("speech.asr.model", "FastConformerConfig", "FastConformer", files=(TOKENIZERS,)),
+    "whisper": Family("speech.asr.whisper.model", "WhisperConfig", "Whisper", files=((TEXT_TOKENIZER,),)),
     "synthesiser": Family(
         "speech.tts.model",
         "SynthesiserConfig",
@@ -87,7 +88,7 @@ class Checkpoint:
     @property
     def tokenizer(self) -> Path:
         """The tokenizer file of a recogniser."""
-        return next(self.files[name] for name in TOKENIZERS if name in self.files)
+        return next(self.files[name] for name in (*TOKENIZERS, TEXT_TOKENIZER) if name in self.files)
 
 
 def save(

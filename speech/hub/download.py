@@ -14,11 +14,12 @@ from speech.errors import SpeechError
 from speech.hub.checkpoint import CARD, CONFIG, KNOWN, WEIGHTS, read_config, replacing
 from speech.hub.cosyvoice import folder as cosyvoice
 from speech.hub.nemo import file as nemo
-from speech.hub.public import COSYVOICE
+from speech.hub.public import COSYVOICE, is_whisper
+from speech.hub.whisper import folder as whisper
 
 
 def fetch(name: str, folder: Path) -> Path:
-    """Download the model `owner/name` (a `.nemo` file, CosyVoice, or our own layout) as the checkpoint `folder`.
+    """Download the model `owner/name` (a `.nemo` file, CosyVoice, Whisper, or our own layout) as checkpoint `folder`.
 
     A broken download is taken up where it stopped. The downloaded files go once the checkpoint is complete.
 
@@ -30,10 +31,11 @@ def fetch(name: str, folder: Path) -> Path:
         info = huggingface_hub.HfApi().model_info(name, timeout=30)
         present = [file.rfilename for file in info.siblings or []]
         wanted = select(name, present)
-        files = {
-            file: Path(huggingface_hub.hf_hub_download(name, file, revision=info.sha, local_dir=staging))
-            for file in wanted
-        }
+        files: dict[str, Path] = {}
+        for file in wanted:
+            files[file] = Path(huggingface_hub.hf_hub_download(name, file, revision=info.sha, local_dir=staging))
+            if file == whisper.CONFIG and not is_whisper(staging):  # told before its weights are fetched
+                raise SpeechError(f"expected a Whisper in the hub repository {name}, it holds another model: name one")
     except SpeechError:
         raise
     except Exception as error:  # the library's transport, and with it its error classes, differ between versions
@@ -46,6 +48,8 @@ def fetch(name: str, folder: Path) -> Path:
                     shutil.copyfile(path, made / file)
         elif files.keys() >= COSYVOICE:
             cosyvoice.convert(staging, folder)
+        elif is_whisper(staging):
+            whisper.convert(staging, folder)
         else:
             card = files[CARD].read_text(encoding="utf-8", errors="replace") if CARD in files else None
             nemo.convert(files[wanted[0]], folder, card)
@@ -55,19 +59,22 @@ def fetch(name: str, folder: Path) -> Path:
 
 
 def select(name: str, present: Sequence[str]) -> list[str]:
-    """The files to fetch of those `present` in a repository, the weights first."""
+    """The files to fetch of those `present` in a repository, what tells the kind of model first."""
     card = [CARD] if CARD in present else []
     if WEIGHTS in present and CONFIG in present:
         return [WEIGHTS, CONFIG, *(file for file in present if file in KNOWN - {WEIGHTS, CONFIG, CARD}), *card]
     if {*present} >= COSYVOICE:
         return cosyvoice.needed(present, f"the hub repository {name}")
+    if found := whisper.needed(present):
+        return [*found, *card]
     archives = [file for file in present if file.endswith(".nemo")]
     if len(archives) > 1:
         archives = [file for file in archives if file == f"{name.partition('/')[2]}.nemo"]
     if len(archives) == 1:
         return [*archives, *card]
     raise SpeechError(
-        f"expected one .nemo file, {WEIGHTS} with {CONFIG}, or the files of CosyVoice in the hub repository {name}, "
+        f"expected one .nemo file, {WEIGHTS} with {CONFIG}, or the files of CosyVoice or Whisper in the hub repository "
+        f"{name}, "
         f"it holds {', '.join(present[:8]) or 'nothing'}: name another model"
     )
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from speech.config import cache_folder
 from speech.errors import SpeechError
-from speech.hub.public import is_meanvc, is_public
+from speech.hub.public import FILES, is_foreign, is_meanvc, is_public, is_whisper
 
 BUNDLED = Path(__file__).parent / "bundled"
 BUNDLED_NAMES = ("asr", "tts", "vc")
@@ -20,8 +20,8 @@ _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 def locate(name: str | Path) -> Path:
     """The checkpoint folder of a model; what is not there yet is fetched or converted, which happens once.
 
-    name: `asr`, `tts` or `vc` (bundled), a checkpoint folder, a `.nemo` file, a folder of CosyVoice 2 or 3 or of
-    MeanVC, or a hub name such as `owner/model`.
+    name: `asr`, `tts` or `vc` (bundled), a checkpoint folder, a `.nemo` file, a `.pt` file of a Whisper, a folder of
+    CosyVoice 2 or 3, of MeanVC or of a Whisper, or a hub name such as `owner/model`.
 
     Raises:
         SpeechError: no such model, or it cannot be read, converted or fetched.
@@ -29,16 +29,18 @@ def locate(name: str | Path) -> Path:
     path = Path(name).expanduser()
     if (folder := find(name)) is not None:
         return folder
-    if path.suffix == ".nemo" or is_public(path):
+    if is_foreign(path):
         return import_foreign(path, cached_import(path))
     if path.exists():
-        raise SpeechError(f"expected a checkpoint folder or a .nemo file, {path} is neither: see `speech models list`")
+        raise SpeechError(
+            f"expected a checkpoint folder, a .nemo or a .pt file, {path} is neither: see `speech models list`"
+        )
     if is_hub_name(name):
         from speech.hub.download import fetch
 
         return fetch(str(name), cached_hub(str(name)))
     raise SpeechError(
-        f"expected a model name, a checkpoint folder, a .nemo file or a hub name such as owner/model, "
+        f"expected a model name, a checkpoint folder, a .nemo or .pt file, or a hub name such as owner/model, "
         f"got {str(name)!r}: `speech models list` shows what there is"
     )
 
@@ -51,11 +53,11 @@ def find(name: str | Path) -> Path | None:
             return BUNDLED / str(name)
         raise SpeechError(
             f"expected the bundled model {str(name)!r} in this installation, it has none: name a checkpoint folder "
-            "or a public checkpoint, such as a folder of MeanVC for conversion; `speech models list` shows what is here"
+            "or a public checkpoint; `speech models list` shows what is here"
         )
     if path.is_dir() and not is_public(path):
         return path
-    if path.is_dir() or (path.suffix == ".nemo" and path.is_file()):
+    if path.is_dir() or (path.suffix in FILES and path.is_file()):
         folder = cached_import(path)
     elif not path.exists() and is_hub_name(name):
         folder = cached_hub(str(name))
@@ -65,8 +67,10 @@ def find(name: str | Path) -> Path | None:
 
 
 def import_foreign(path: Path, folder: Path) -> Path:
-    """Convert a `.nemo` file or a folder of CosyVoice or MeanVC into the checkpoint folder `folder`; returns that."""
-    if is_meanvc(path):  # the converters bring torch, which a listing does without
+    """Convert a `.nemo` or `.pt` file, or a folder of CosyVoice, MeanVC or Whisper, into `folder`; returns that."""
+    if path.suffix == ".pt" or is_whisper(path):  # the converters bring torch, which a listing does without
+        from speech.hub.whisper.folder import convert
+    elif is_meanvc(path):
         from speech.hub.meanvc.model import convert
     elif path.is_dir():
         from speech.hub.cosyvoice.folder import convert
@@ -86,7 +90,7 @@ def cached_hub(name: str) -> Path:
 
 
 def cached_import(path: Path) -> Path:
-    """Where the checkpoint made from a `.nemo` file is kept, by the file's content, or from a folder, by its files.
+    """Where the checkpoint made from a file is kept, by the file's content, or from a folder, by its files.
 
     The files of a folder, which hold gigabytes, are told from others by name, size and date.
     """
@@ -99,7 +103,7 @@ def cached_import(path: Path) -> Path:
             with path.open("rb") as file:
                 name, digest = path.stem, hashlib.file_digest(file, "sha256").hexdigest()
         else:
-            raise SpeechError(f"expected a .nemo file or a folder, but {path} does not exist: check the path")
+            raise SpeechError(f"expected a .nemo or .pt file or a folder, but {path} does not exist: check the path")
     except OSError as error:
         raise SpeechError(f"expected to read {path}, it failed: {error.strerror}") from error
     return import_cache() / f"{name}-{digest[:16]}"

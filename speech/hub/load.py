@@ -22,6 +22,7 @@ from speech.kernels.linear import pack
 
 if TYPE_CHECKING:
     from speech.asr.recogniser import Recogniser
+    from speech.asr.whisper.recogniser import Task, WhisperRecogniser
     from speech.flow.layers import Context
     from speech.flow.solver import Sampling
     from speech.tts.reader import Reader
@@ -30,8 +31,21 @@ if TYPE_CHECKING:
     from speech.vc.converter import Converter
 
 Device = str | torch.device | None
-KINDS = {"fastconformer": "recogniser", "synthesiser": "synthesiser", "converter": "converter"}
+KINDS = {
+    "fastconformer": "recogniser",
+    "whisper": "recogniser",
+    "synthesiser": "synthesiser",
+    "converter": "converter",
+}
 """What the families of checkpoints are."""
+
+OPTIONS = {
+    "fastconformer": ("look_ahead", "decoder"),
+    "whisper": ("chunk", "language", "task", "beam"),
+    "synthesiser": ("voice", "voice_text", "context", "sampling", "codes"),
+    "converter": ("target", "chunk", "steps"),
+}
+"""What can be chosen of a model of a family, besides device and dtype."""
 
 
 @overload
@@ -79,7 +93,10 @@ def load(
     target: str | Path | None = None,
     chunk: float | None = None,
     steps: int | None = None,
-) -> Recogniser | Synthesiser | Converter: ...
+    language: str | None = None,
+    task: Task | None = None,
+    beam: int | None = None,
+) -> Recogniser | WhisperRecogniser | Synthesiser | Converter: ...
 def load(
     name: str | Path = "asr",
     device: Device = None,
@@ -95,11 +112,15 @@ def load(
     target: str | Path | None = None,
     chunk: float | None = None,
     steps: int | None = None,
-) -> Recogniser | Synthesiser | Converter:
+    language: str | None = None,
+    task: Task | None = None,
+    beam: int | None = None,
+) -> Recogniser | WhisperRecogniser | Synthesiser | Converter:
     """Load a recogniser, a synthesiser or a converter.
 
-    name: `asr`, `tts` or `vc`, the models that ship with the package; a checkpoint folder; a `.nemo` file; a folder of
-    CosyVoice 2 or 3 or of MeanVC; or a hub name such as `nvidia/stt_en_fastconformer_hybrid_large_streaming_multi` or
+    name: `asr`, `tts` or `vc`, the models that ship with the package; a checkpoint folder; a `.nemo` file; a `.pt` file
+    of a Whisper, its vocabulary beside it; a folder of CosyVoice 2 or 3, of MeanVC or of a Whisper; or a hub name such
+    as `nvidia/stt_en_fastconformer_hybrid_large_streaming_multi`, `openai/whisper-tiny` or
     `FunAudioLLM/CosyVoice2-0.5B`. What has to be fetched or converted is kept in the cache, and loading it again needs
     no network.
     device: "cpu", "cuda", "cuda:1", ...; by default the first CUDA device where there is one.
@@ -111,6 +132,12 @@ def load(
     look_ahead: milliseconds of future that the model may wait for, one of those it was trained for; by default the
     first of them.
     decoder: "rnnt" or "ctc", where the model has both; by default the transducer.
+
+    Of a Whisper:
+    chunk: milliseconds of sound after which it decodes: one of those it was trained for, by default the first of them;
+    of a Whisper that was not trained to stream the time from one look to the next, by default 1000.
+    language: what is spoken, a code such as "en"; task: "transcribe" or "translate" (into English); beam: hypotheses
+    that are kept, by default 0, greedy decoding.
 
     Of a synthesiser:
     voice: the default voice: one that the model has, a recording of 0.5 to 30 s to speak like, or a file that
@@ -127,29 +154,28 @@ def load(
     chunk: milliseconds of sound that are converted at once; steps: evaluations of the network for each.
 
     Raises:
-        SpeechError: the model is unknown or damaged, or has no such look-ahead, decoder, voice, target or chunk, or is
-            not of the kind that an argument is for, or the device is not there.
+        SpeechError: the model is unknown or damaged, or has no such look-ahead, decoder, language, voice, target or
+            chunk, or is not of the kind that an argument is for, or the device is not there.
     """
     folder = locate(name)
-    kind = KINDS[read_config(folder)[0]]
-    options: dict[str, dict[str, Any]] = {
-        "recogniser": {"look_ahead": look_ahead, "decoder": decoder},
-        "synthesiser": {
-            "voice": voice,
-            "voice_text": voice_text,
-            "context": context,
-            "sampling": sampling,
-            "codes": codes,
-        },
-        "converter": {"target": target, "chunk": chunk, "steps": steps},
+    family = read_config(folder)[0]
+    given = {
+        "look_ahead": look_ahead,
+        "decoder": decoder,
+        "voice": voice,
+        "voice_text": voice_text,
+        "context": context,
+        "sampling": sampling,
+        "codes": codes,
+        "target": target,
+        "chunk": chunk,
+        "steps": steps,
+        "language": language,
+        "task": task,
+        "beam": beam,
     }
-    own = options.pop(kind)
-    strange = [key for others in options.values() for key, value in others.items() if value is not None]
-    if strange:
-        raise SpeechError(f"expected {', '.join(own)} for the {kind} {name}, got {', '.join(strange)}: leave that out")
-    if kind == "recogniser":
-        return load_recogniser(folder, device, dtype=dtype, **own)
-    return (load_synthesiser if kind == "synthesiser" else load_converter)(folder, device, dtype, **own)
+    loaders = {"recogniser": load_recogniser, "synthesiser": load_synthesiser, "converter": load_converter}
+    return loaders[KINDS[family]](folder, device, dtype=dtype, **_own(family, name, given))
 
 
 def load_recogniser(
@@ -158,15 +184,39 @@ def load_recogniser(
     look_ahead: int | None = None,
     decoder: str | None = None,
     dtype: torch.dtype | None = None,
-) -> Recogniser:
+    *,
+    chunk: float | None = None,
+    language: str | None = None,
+    task: Task | None = None,
+    beam: int | None = None,
+) -> Recogniser | WhisperRecogniser:
     """`load` for a recogniser of any name. Raises SpeechError for another kind of model too."""
+    checkpoint = _read(name, "recogniser", device, dtype)
+    given = {"look_ahead": look_ahead, "decoder": decoder, "chunk": chunk}
+    given |= {"language": language, "task": task, "beam": beam}
+    own = {key: value for key, value in _own(checkpoint.family, name, given).items() if value is not None}
+    model: Any = checkpoint.model
+    if checkpoint.family == "whisper":
+        from speech.asr.whisper.recogniser import WhisperRecogniser
+        from speech.asr.whisper.tokenizer import Symbols, WhisperTokenizer
+
+        vocabulary = WhisperTokenizer.load(checkpoint.tokenizer, Symbols(model.config.vocabulary))
+        return WhisperRecogniser(model, vocabulary, device=_device(device), **own)
     from speech.asr.recogniser import Recogniser
     from speech.asr.tokenizer import Tokenizer
 
-    checkpoint = _read(name, "recogniser", device, dtype)
-    model: Any = checkpoint.model
-    tokenizer = Tokenizer.load(checkpoint.tokenizer)
-    return Recogniser(model, tokenizer, look_ahead=look_ahead, decoder=decoder, device=_device(device))
+    return Recogniser(model, Tokenizer.load(checkpoint.tokenizer), device=_device(device), **own)
+
+
+def _own(family: str, name: str | Path, given: dict[str, Any]) -> dict[str, Any]:
+    """Of the options that may be given those of a family. Raises SpeechError where another one is given."""
+    own = OPTIONS[family]
+    strange = [key for key, value in given.items() if value is not None and key not in own]
+    if strange:
+        raise SpeechError(
+            f"expected {', '.join(own)} for the {KINDS[family]} {name}, got {', '.join(strange)}: leave that out"
+        )
+    return {key: given[key] for key in own}
 
 
 def load_synthesiser(

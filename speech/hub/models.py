@@ -22,12 +22,14 @@ from speech.hub.find import (
     import_foreign,
     is_hub_name,
 )
-from speech.hub.public import is_public
+from speech.hub.public import is_foreign
 
 PUBLIC = (
     "nvidia/stt_en_fastconformer_hybrid_large_streaming_multi",
     "nvidia/nemotron-speech-streaming-en-0.6b",
     "FunAudioLLM/CosyVoice2-0.5B",
+    "openai/whisper-tiny",
+    "openai/whisper-large-v3-turbo",
 )
 """Well-known hub models that the importer is made for."""
 
@@ -52,8 +54,9 @@ class Entry:
 class Info:
     """What is known of one model. size: bytes on disk.
 
-    look_aheads (milliseconds), heads, vocabulary: of a recogniser; voices: of a synthesiser; targets, chunk
-    (milliseconds): of a converter. The default comes first.
+    look_aheads (milliseconds), heads, vocabulary: of a recogniser; chunks (milliseconds, none where it was not trained
+    to stream): of a Whisper; voices: of a synthesiser; targets, chunk (milliseconds): of a converter. The default comes
+    first.
     """
 
     name: str
@@ -67,6 +70,7 @@ class Info:
     look_aheads: tuple[int, ...] = ()
     heads: tuple[str, ...] = ()
     vocabulary: int = 0
+    chunks: tuple[int, ...] = ()
     voices: tuple[str, ...] = ()
     targets: tuple[str, ...] = ()
     chunk: int = 0
@@ -95,7 +99,7 @@ def info(name: str | Path) -> Info:
     folder = find(name)
     if folder is None:
         hint = "see `speech models list`"
-        if Path(name).suffix == ".nemo" or is_public(Path(name)):
+        if is_foreign(Path(name)):
             hint = f"`speech models import {name}` converts it"
         elif is_hub_name(name):
             hint = f"`speech models pull {name}` fetches it"
@@ -104,8 +108,7 @@ def info(name: str | Path) -> Info:
 
     family, config = read_config(folder)
     licence, summary = read_card(folder / CARD)
-    kinds = {"synthesiser": _synthesiser, "converter": _converter}
-    details = kinds[family](folder, config) if family in kinds else _recogniser(config)
+    kinds = {"fastconformer": _recogniser, "whisper": _whisper, "synthesiser": _synthesiser, "converter": _converter}
     return Info(
         name=str(name),
         path=str(folder),
@@ -114,16 +117,24 @@ def info(name: str | Path) -> Info:
         licence=licence,
         summary=summary,
         size=_size(folder),
-        **details,
+        **kinds[family](folder, config),
     )
 
 
-def _recogniser(config: Any) -> dict[str, Any]:
+def _recogniser(folder: Path, config: Any) -> dict[str, Any]:
     return {
         "sample_rate": config.mel.sample_rate,
         "look_aheads": tuple(config.look_aheads),
         "heads": ("rnnt",) * (config.prediction is not None) + ("ctc",) * config.ctc,
         "vocabulary": config.vocabulary,
+    }
+
+
+def _whisper(folder: Path, config: Any) -> dict[str, Any]:
+    return {
+        "sample_rate": config.mel.sample_rate,
+        "vocabulary": config.vocabulary,
+        "chunks": tuple(context.milliseconds for context in config.contexts if config.causal),
     }
 
 
@@ -159,9 +170,9 @@ def pull(name: str) -> Path:
 
 
 def import_model(path: str | Path, to: str | Path | None = None) -> Path:
-    """Convert a `.nemo` file or a folder of CosyVoice or MeanVC into the checkpoint folder `to`; returns that folder.
+    """Convert a `.nemo` file, a `.pt` file of a Whisper, or a folder of CosyVoice, MeanVC or a Whisper; returns `to`.
 
-    to: by default a folder in the cache.
+    to: the checkpoint folder to make, by default one in the cache.
     """
     path = Path(path).expanduser()
     folder = Path(to).expanduser() if to else cached_import(path)

@@ -25,6 +25,8 @@ class Driver:
     (samples: ()). phase: the input index at which the stream begins (default: the one with the least latency).
     dtype: of the floating state (default: the module's own). input_dtype: of the input frames (default: the same).
     outputs: shape of one output (default: it is found out by making some, which takes a step where none are ready yet).
+    opening: input frames of the first step, a multiple of `module.grain`, where a stream must begin with more (default:
+    `chunk`).
     """
 
     def __init__(
@@ -38,14 +40,17 @@ class Driver:
         dtype: torch.dtype | None = None,
         input_dtype: torch.dtype | None = None,
         outputs: tuple[int, ...] | None = None,
+        opening: int | None = None,
     ) -> None:
         home = home_of(module)
         self.module, self.chunk, self.shape = module, chunk, shape
         self.device, self.dtype = torch.device(device or home[0]), dtype or home[1]
         self.input_dtype = input_dtype or self.dtype
         self.phase = phase_for(module) if phase is None else phase
-        check(module, chunk, self.phase)
-        self._first, self._outputs = module.first(self.phase), chunk * module.up // module.down  # of a step
+        self._opening = chunk if opening is None else opening
+        for frames in (chunk, self._opening):
+            check(module, frames, self.phase)
+        self._first = module.first(self.phase)
         self.arena = Arena(module, 1, self.device, self.dtype)
         self._slot = torch.zeros(1, dtype=torch.long, device=self.device)
         self._empty = None if outputs is None else torch.zeros(0, *outputs, device=self.device, dtype=self.dtype)
@@ -64,8 +69,28 @@ class Driver:
     @property
     def emitted(self) -> int:
         """Outputs of this stream that have been returned so far."""
-        ready = self._first + self._steps * self._outputs
+        ready = self._ready
         return max(min(ready, self.module.total(self.received)) if self._ended else ready, 0)
+
+    @property
+    def room(self) -> int:
+        """Input frames that are missing for the next step."""
+        return self._due - len(self._pending)
+
+    @property
+    def _due(self) -> int:
+        """Input frames that the next step takes."""
+        return self.chunk if self._steps else self._opening
+
+    @property
+    def _taken(self) -> int:
+        """Input frames that the steps so far took."""
+        return self._opening + (self._steps - 1) * self.chunk if self._steps else 0
+
+    @property
+    def _ready(self) -> int:
+        """Index of the next step's first output."""
+        return self._first + self._taken * self.module.up // self.module.down
 
     def push(self, x: Tensor) -> Tensor:
         """Take any number of frames [t, *shape]; returns the outputs that they complete, [t', ...], perhaps none.
@@ -81,7 +106,7 @@ class Driver:
             self._pending = torch.cat([self._pending, x.to(self.device, self.input_dtype)])
             self.received += len(x)
             outs = []
-            while len(self._pending) >= self.chunk:
+            while len(self._pending) >= self._due:
                 outs.append(self._step(OPEN))
             return self._joined(outs)
 
@@ -93,7 +118,7 @@ class Driver:
         with torch.inference_mode():
             outs = []
             while self.emitted < total:
-                missing = max(self.chunk - len(self._pending), 0)
+                missing = max(self.room, 0)
                 silence = torch.zeros(missing, *self.shape, device=self.device, dtype=self.input_dtype)
                 self._pending = torch.cat([self._pending, silence])
                 outs.append(self._step(self.received))
@@ -101,12 +126,11 @@ class Driver:
             return self._joined(outs)
 
     def _step(self, stop: int) -> Tensor:
-        """One chunk off the pending frames; its outputs that lie inside the stream."""
-        start = torch.tensor([self.phase + self._steps * self.chunk], device=self.device)
-        place = Place(start, torch.tensor([stop], device=self.device), self.chunk, self.phase)
-        y = self.module.step(Frames(self._pending[None, : self.chunk], place), self.arena.state, self._slot).data[0]
-        self._pending = self._pending[self.chunk :]
-        first = self._first + self._steps * self._outputs
+        """The next step on the pending frames; its outputs that lie inside the stream."""
+        start, count, first = torch.tensor([self.phase + self._taken], device=self.device), self._due, self._ready
+        place = Place(start, torch.tensor([stop], device=self.device), count, self.phase)
+        y = self.module.step(Frames(self._pending[None, :count], place), self.arena.state, self._slot).data[0]
+        self._pending = self._pending[count:]
         self._steps += 1
         return y[max(-first, 0) : max(self.module.total(stop) - first, 0)]
 

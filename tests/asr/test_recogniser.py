@@ -12,7 +12,8 @@ from speech.asr import recogniser as module
 from speech.asr.endpoint import EndpointConfig
 from speech.asr.events import Final
 from speech.asr.model import FastConformer, FastConformerConfig
-from speech.asr.recogniser import Interrupted, Recogniser
+from speech.asr.recogniser import Recogniser
+from speech.asr.recording import Interrupted
 from speech.asr.tokenizer import SentencePiece, WordPiece
 from speech.errors import SpeechError
 from speech.streaming.frames import Frames

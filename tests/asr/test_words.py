@@ -49,5 +49,5 @@ def test_a_segment_spans_its_words(tokenizer: SentencePiece) -> None:
     segment = Words(tokenizer, 0.08).segment(tokens)
     assert segment is not None and segment.text == "ten men"
     assert (segment.start, segment.end) == (segment.words[0].start, segment.words[-1].end)
-    assert segment.confidence == pytest.approx(confidence(tokens)) == pytest.approx(math.exp(-0.5))
+    assert segment.confidence == pytest.approx(confidence([t.logprob for t in tokens])) == pytest.approx(math.exp(-0.5))
     assert all(isinstance(word, Word) for word in segment.words)

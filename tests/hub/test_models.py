@@ -58,7 +58,6 @@ def test_look_ahead_and_device(tmp_path: Path) -> None:
     ("name", "message"),
     [
         ("parrot", "got 'parrot': `speech models list`"),
-        ("vc", "the bundled model 'vc'"),
         ("none.nemo", "none.nemo does not exist"),
         ("./none", "got './none'"),
         ("", "config.yaml"),  # the current folder

@@ -101,3 +101,19 @@ def test_a_snapshot_of_something_else_is_refused() -> None:
     ):
         with pytest.raises(SpeechError, match=message):
             driver.restore(data)
+
+
+@settings(max_examples=6, deadline=None)
+@given(pushes=st.lists(st.integers(1, 40), min_size=1, max_size=6), opening=st.integers(1, 4))
+def test_the_first_step_may_be_another(pushes: list[int], opening: int) -> None:
+    case = REGISTRY["encoder (6, 1)"]
+    driver = Driver(case.module, case.module.grain, shape=case.shape, opening=opening * case.module.grain)
+    x, outs = torch.randn(sum(pushes), *case.shape), []
+    for part in x.split(pushes):
+        room = driver.room
+        outs.append(driver.push(part))
+        assert driver.emitted == sum(map(len, outs)) and (len(outs[-1]) > 0) <= (len(part) >= room)
+        saved = driver.snapshot()
+        driver = Driver(case.module, case.module.grain, shape=case.shape, opening=opening * case.module.grain)
+        driver.restore(saved)
+    torch.testing.assert_close(torch.cat([*outs, driver.flush()]), _whole("encoder (6, 1)", x), rtol=1e-5, atol=1e-5)

@@ -134,6 +134,11 @@ class WhisperConfig:
         """Seconds of an encoder frame."""
         return FACTOR * self.mel.hop / self.mel.sample_rate
 
+    @property
+    def causal(self) -> bool:
+        """Whether the model was trained to stream: its chunks see what came before them."""
+        return any(context.left for context in self.contexts)
+
     def context(self, milliseconds: int | None = None) -> Context:
         """The context with chunks of so many milliseconds, the default one for None.
 

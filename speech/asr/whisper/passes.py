@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from speech.asr.whisper.beam import Beams, Scores
+from speech.asr.whisper.beam import Beams, Scores, Text
 from speech.asr.whisper.decoder import Decoder
 from speech.asr.whisper.rules import Rules
 from speech.streaming.module import State
@@ -74,7 +74,7 @@ class Passes:
         cells = self.cache.cells[rows].flatten()
         logits = self.decoder.step(ids, start, self.cache.tree, cells, self.memory, self.rows[rows], asked)
         self._hear_silence(streams, logits)
-        self.rules(logits, [text.text for text in texts])
+        self.rules(logits, [self._written(text) for text in texts])
         values, best = (x.tolist() for x in logits.topk(self.width))
         own = logits[:, :-1].gather(-1, ids[:, fed - asked + 1 :, None])[..., 0].tolist()
         total = logits.logsumexp(-1).tolist()
@@ -85,6 +85,12 @@ class Passes:
             beams.asked = 1
         n = self.cache.texts
         return {r: told[i * n : (i + 1) * n] for i, r in enumerate(rows)}
+
+    def _written(self, text: Text) -> list[int]:
+        """The ids behind the symbols that open a transcript: after a prefix, which is text, it may end at once."""
+        symbols = self.rules.symbols
+        opened = text.ids.index(symbols.start) + (3 if symbols.multilingual else 1) + (not self.rules.times)
+        return text.ids[opened:]
 
     def _hear_silence(self, streams: dict[int, Beams], logits: Tensor) -> None:
         """Note the probability of silence where the place behind the start of the transcript is scored."""

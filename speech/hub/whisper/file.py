@@ -71,6 +71,13 @@ class _Record:
     """Stands in for a foreign class: pickle fills in its attributes, nothing else happens."""
 
 
+def read(path: Path) -> Published:
+    """A published Whisper, a file or a folder. Raises SpeechError for what is none, whole."""
+    if not path.exists():
+        raise SpeechError(f"expected a Whisper, {path} does not exist: check the path")
+    return read_folder(path) if path.is_dir() else read_file(path)
+
+
 def read_file(path: Path) -> Published:
     """A `.pt` file of OpenAI (`dims`, `model_state_dict`) or of a causal Whisper (`dims`, `state_dict`, `cfg`).
 

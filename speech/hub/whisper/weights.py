@@ -15,7 +15,7 @@ from speech.audio.mel import WHISPER, WHISPER_STREAMING, LogMel
 from speech.errors import SpeechError
 from speech.hub.checkpoint import build
 from speech.hub.rename import count, shape_of
-from speech.hub.whisper.file import Published, read_file, read_folder
+from speech.hub.whisper.file import Published, read
 
 _ATTENTION = {"query": "q", "key": "k", "value": "v", "out": "out"}
 _PREFIX = {"encoder": "attention.branch.attention", "decoder": "attention"}
@@ -36,12 +36,6 @@ _DECODER = {
 _BASE, _DOWN, _UP = ".base_layer.", ".lora_layer.lora_A", ".lora_layer.lora_B"
 
 
-def is_whisper(path: Path) -> bool:
-    """Whether a path is a folder of a Whisper as Hugging Face publishes it, going by its `config.json`."""
-    config = path / "config.json"
-    return config.is_file() and '"whisper"' in config.read_text(encoding="utf-8", errors="replace")
-
-
 def load_whisper(path: str | Path, contexts: tuple[Context, ...] = ()) -> Whisper:
     """Read a published Whisper, in evaluation mode, float32, low-rank updates merged into the weights.
 
@@ -53,9 +47,7 @@ def load_whisper(path: str | Path, contexts: tuple[Context, ...] = ()) -> Whispe
             another shape: nothing is ever loaded in part.
     """
     path = Path(path)
-    if not path.exists():
-        raise SpeechError(f"expected a Whisper, {path} does not exist: check the path")
-    published = read_folder(path) if path.is_dir() else read_file(path)
+    published = read(path)
     config, tensors = from_published(published, contexts)
     model = build(Whisper, config, tensors, str(path))
     assert isinstance(model, Whisper)

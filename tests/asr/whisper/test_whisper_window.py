@@ -79,8 +79,8 @@ class Oracle(Windows):
     def decoded(self, heard: Frames, prompt, prefix=(), timestamps=False) -> Hypothesis:  # type: ignore[override]
         samples: np.ndarray = self.samples  # type: ignore[attr-defined]
         loud = np.abs(samples) > 0.05
-        starts = [i for i in np.flatnonzero(loud) if not loud[max(i - 800, 0) : i].any()]
-        ends = [i for i in np.flatnonzero(loud) if not loud[i + 1 : i + 801].any()]
+        starts = [int(i) for i in np.flatnonzero(loud) if not loud[max(i - 800, 0) : i].any()]
+        ends = [int(i) for i in np.flatnonzero(loud) if not loud[i + 1 : i + 801].any()]
         spans = [(a, b) for a, b in zip(starts, ends, strict=True) if b - a > 0.2 * RATE or b >= len(loud) - 800]
         cut = spans.pop()[0] if spans and spans[-1][1] >= len(loud) - 800 else None
         ids: list[int] = []

@@ -1,0 +1,139 @@
+"""What all live recognition shares: samples in, events out, and the order in which events are told."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+
+from speech.asr.events import Event, Final, Partial, Segment, SpeechEnd, SpeechStart
+from speech.audio.resample import Resampler
+from speech.audio.samples import to_float
+from speech.audio.vad import SAMPLE_RATE, VoiceActivity, VoiceMark
+from speech.errors import SpeechError
+
+
+class LiveStream(ABC):
+    """One live stream. A context manager; closed at its end. It is for one thread at a time.
+
+    sample_rate: of the samples that come, rate: of those that the model hears, in Hz. voice: what watches for voice,
+    this stream's alone. `remark`: what a user should know of this way to stream, a sentence or nothing.
+    """
+
+    remark = ""
+
+    def __init__(self, sample_rate: int, rate: int, voice: VoiceActivity | None = None) -> None:
+        if voice and rate != SAMPLE_RATE:
+            raise SpeechError(f"expected a model at {SAMPLE_RATE} Hz beside voice activity, got one at {rate} Hz")
+        self.sample_rate, self.rate, self._voice = sample_rate, rate, voice
+        self._closed = False
+
+    def reset(self) -> None:
+        """Begin another stream: times start at 0 again."""
+        self._check_open()
+        self._resampler = Resampler(self.sample_rate, self.rate)
+        if self._voice:
+            self._voice.reset()
+        self._received, self._ended = 0, False
+        self._begin()
+
+    @property
+    @abstractmethod
+    def latency(self) -> float:
+        """Algorithmic latency in seconds: how long after its own time a sound is decoded, at the most.
+
+        Resampling, where there is any, adds what `Resampler` holds back.
+        """
+
+    @property
+    def duration(self) -> float:
+        """Seconds of audio received."""
+        return self._received / self.sample_rate
+
+    def push(self, pcm: np.ndarray) -> list[Event]:
+        """Take samples [n] at the stream's sample rate, float32 in [-1, 1] or int16; returns what happened.
+
+        Raises SpeechError for any other array, for NaN or infinity, and for a stream that was flushed or closed.
+        """
+        self._check_open()
+        if self._ended:
+            raise SpeechError("expected an open stream, but it was flushed: call reset() to begin another")
+        x = to_float(pcm)
+        self._received += len(x)
+        return self._feed(self._resampler.push(x))
+
+    def flush(self) -> list[Event]:
+        """End the stream: decode all that was pushed, to its last sample, and finish the running utterance."""
+        self._check_open()
+        if self._ended:
+            raise SpeechError("expected an open stream, but it was flushed already: call reset() to begin another")
+        events = self._feed(self._resampler.flush())
+        self._ended = True
+        return events + self._finish()
+
+    def close(self) -> None:
+        """Let the stream go; closing twice is fine."""
+        self._closed = True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @abstractmethod
+    def _begin(self) -> None:
+        """Set everything of a stream to its start."""
+
+    @abstractmethod
+    def _feed(self, x: np.ndarray) -> list[Event]:
+        """Hear samples [n] at the model's rate. What happens must not hang on how they were cut."""
+
+    @abstractmethod
+    def _finish(self) -> list[Event]:
+        """Hear the rest, and finish the running utterance."""
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise SpeechError("expected an open stream, but it was closed: open another with Recogniser.stream()")
+
+
+class Teller:
+    """Tells of utterances and, where voice is watched, of voice: each utterance starts before its first partial.
+
+    voiced: whether `SpeechStart` and `SpeechEnd` tell of voice, by `mark`, instead of what is written.
+    """
+
+    def __init__(self, voiced: bool) -> None:
+        self.voiced = voiced
+        self.partial: Partial | None = None
+        """The last one of the running utterance."""
+
+    def running(self, partial: Partial) -> list[Event]:
+        """The running utterance as it stands; nothing where nothing changed."""
+        if partial == self.partial:
+            return []
+        events = [*self._start(partial.start), partial]
+        self.partial = partial
+        return events
+
+    def final(self, segment: Segment | None) -> list[Event]:
+        """The end of the running utterance; without a segment there was nothing in it."""
+        if segment is None:
+            edge = [SpeechEnd(self.partial.end)] if self.partial and not self.voiced else []
+            self.partial = None
+            return [*edge]
+        edges = [] if self.voiced else [*self._start(segment.start), SpeechEnd(segment.end)]
+        self.partial = None
+        return [*edges, Final(segment.text, segment.words, segment.start, segment.end, segment.confidence)]
+
+    def mark(self, mark: VoiceMark) -> Event:
+        """A mark of the voice."""
+        return SpeechStart(mark.time) if mark.speaking else SpeechEnd(mark.time)
+
+    def _start(self, time: float) -> list[Event]:
+        return [] if self.partial or self.voiced else [SpeechStart(time)]

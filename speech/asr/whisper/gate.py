@@ -1,0 +1,99 @@
+"""What keeps silence from the decoder, which would make words up for it."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from speech.asr.endpoint import EndpointConfig
+from speech.asr.events import Event
+from speech.asr.live import LiveStream, Teller
+from speech.asr.whisper.text import Text
+from speech.audio.vad import SAMPLE_RATE, WINDOW, VoiceActivity, VoiceMark
+
+PRE_ROLL = 0.3
+"""Seconds before voice begins that are decoded with it."""
+
+OVERLAP = 2.0
+"""Seconds that are heard again, their words given, where speech without a pause is cut: no time is exact there."""
+
+
+class Level:
+    """A `Detector` by level alone: sure of voice where a window is far louder than the quietest of the last seconds.
+
+    So steady noise of any level is silence once it has lasted `memory` seconds, and so is all below `floor`, in dB of
+    full scale. A window that is `margin` dB louder than the quietest has the probability 0.5.
+    """
+
+    def __init__(self, floor: float = -60.0, margin: float = 10.0, memory: float = 4.0) -> None:
+        self.floor, self.margin = floor, margin
+        self._levels: deque[float] = deque(maxlen=math.ceil(memory * SAMPLE_RATE / WINDOW))
+        self.reset()
+
+    def __call__(self, window: np.ndarray) -> float:
+        level = 10 * math.log10(float(np.mean(np.square(window), dtype=np.float64)) + 1e-12)
+        quietest = max(min(self._levels), self.floor)
+        self._levels.append(level)
+        return min(max((level - quietest) / (2 * self.margin), 0.0), 1.0)
+
+    def reset(self) -> None:
+        """Forget the stream; before it there was silence."""
+        self._levels.extend([self.floor] * (self._levels.maxlen or 0))
+
+
+@dataclass
+class Gate:
+    """Where in a stream there is voice that nobody has dealt with yet: (start, end) seconds, the last may be open."""
+
+    spans: list[tuple[float, float]] = field(default_factory=list)
+
+    def take(self, marks: Iterable[VoiceMark]) -> None:
+        """Take the next marks of the voice."""
+        for mark in marks:
+            if mark.speaking:
+                self.spans.append((mark.time, math.inf))
+            else:
+                self.spans[-1] = (self.spans[-1][0], mark.time)
+
+    @property
+    def begin(self) -> float | None:
+        """Where the first voice begins; None while there is none."""
+        return self.spans[0][0] if self.spans else None
+
+    def paused(self, now: float, silence: float) -> bool:
+        """Whether there was voice, and none in the last `silence` seconds before `now`."""
+        return bool(self.spans) and now - self.spans[-1][1] >= silence
+
+    def forget(self, before: float = math.inf) -> None:
+        """Drop the voice that ended at `before` or sooner."""
+        self.spans = [span for span in self.spans if span[1] > before]
+
+
+class GatedStream(LiveStream):
+    """A live stream whose decoder hears nothing of silence.
+
+    voice: watches for voice, and is then this stream's alone; `SpeechStart` and `SpeechEnd` tell of it, and utterances
+    end after `endpoint.voice_silence` without it. Without, the level of the sound stands in for it, `SpeechStart` and
+    `SpeechEnd` tell of decoded words, and utterances end after `endpoint.silence`.
+    """
+
+    def __init__(
+        self, sample_rate: int, rate: int, text: Text, endpoint: EndpointConfig, voice: VoiceActivity | None
+    ) -> None:
+        super().__init__(sample_rate, rate, voice or VoiceActivity(detector=Level()))
+        self._text, self._endpoint, self._voiced = text, endpoint, voice is not None
+        self._pause = endpoint.voice_silence if voice else endpoint.silence
+
+    def _begin(self) -> None:
+        self._gate, self._teller = Gate(), Teller(self._voiced)
+
+    def _watch(self, x: np.ndarray | None) -> list[Event]:
+        """Watch the next samples for voice, or its end where there are no more; the events that tell of it."""
+        assert self._voice
+        marks = self._voice.flush() if x is None else self._voice.push(x)
+        self._gate.take(marks)
+        return [self._teller.mark(mark) for mark in marks] if self._voiced else []

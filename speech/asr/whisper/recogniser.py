@@ -1,0 +1,183 @@
+"""The Whisper recogniser: files and arrays to transcripts, live samples to events."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Literal
+
+import torch
+
+from speech.asr.endpoint import EndpointConfig
+from speech.asr.events import Transcript
+from speech.asr.live import LiveStream
+from speech.asr.recogniser import find_device
+from speech.asr.recording import Source, transcribed
+from speech.asr.whisper.config import Context
+from speech.asr.whisper.longform import LongFormStream
+from speech.asr.whisper.model import Whisper
+from speech.asr.whisper.search import Request, Search
+from speech.asr.whisper.stream import Setup, WhisperStream
+from speech.asr.whisper.text import Text
+from speech.asr.whisper.tokenizer import Symbols, WhisperTokenizer
+from speech.asr.whisper.window import AgreementStream, Windows
+from speech.audio.file import Channel, Pcm
+from speech.audio.vad import VoiceActivity
+from speech.errors import SpeechError
+from speech.streaming.module import Sequential
+
+Task = Literal["transcribe", "translate"]
+
+LOOKS = (100, 10_000)
+"""Milliseconds between two looks of a Whisper that was not trained to stream, the least and the most."""
+
+LOOK = 1000
+
+
+class WhisperRecogniser:
+    """A Whisper with its tokenizer, ready to recognise. It holds nothing of a stream: open as many as you like.
+
+    model: is moved to `device` and set to evaluation. chunk: milliseconds after which a live stream decodes: one of
+    `chunks` (default: the first), or of a model that was not trained to stream any from 100 to 10000 (default: 1000).
+    language: what is spoken, a code such as "en". task: "transcribe" or "translate" (into English). beam: hypotheses
+    that are kept, 0 for greedy decoding. aligned: word times of finished utterances by cross-attention, slower and
+    closer than by when words came; of a model that was not trained to stream always so. endpoint: when an utterance
+    ends. Raises SpeechError for what the model or the machine does not have.
+    """
+
+    def __init__(
+        self,
+        model: Whisper,
+        tokenizer: WhisperTokenizer,
+        *,
+        chunk: int | None = None,
+        language: str = "en",
+        task: Task = "transcribe",
+        beam: int = 0,
+        aligned: bool = False,
+        device: str | torch.device = "cpu",
+        endpoint: EndpointConfig | None = None,
+    ) -> None:
+        if tokenizer.symbols.vocabulary != model.config.vocabulary:
+            raise SpeechError(
+                f"expected a tokenizer for {model.config.vocabulary} ids, got one for {tokenizer.symbols.vocabulary}: "
+                "use the model's own"
+            )
+        self.model, self.tokenizer = model.to(find_device(device)).eval(), tokenizer
+        self.endpoint, self.aligned = endpoint or EndpointConfig(), aligned
+        self._pipelines: dict[Context, Sequential] = {}
+        self.request = self._request(Request(), language, task, beam)
+        self.chunk = self._chunk(chunk)
+
+    @property
+    def sample_rate(self) -> int:
+        """The model's own sample rate in Hz; other rates are resampled."""
+        return self.model.config.mel.sample_rate
+
+    @property
+    def causal(self) -> bool:
+        """Whether the model was trained to stream; the others hear windows of 30 s whole, and stream more slowly."""
+        return self.model.config.causal
+
+    @property
+    def chunks(self) -> list[int]:
+        """Milliseconds of the chunks that the model was trained to stream with, its default first; perhaps none."""
+        return [context.milliseconds for context in self.model.config.contexts] if self.causal else []
+
+    @property
+    def languages(self) -> list[str]:
+        """Codes of the languages that the model knows."""
+        symbols = Symbols(self.model.config.vocabulary)
+        return list(symbols.languages) if symbols.multilingual else ["en"]
+
+    def transcribe(
+        self,
+        source: Source,
+        sample_rate: int | None = None,
+        *,
+        chunk: int | None = None,
+        language: str | None = None,
+        task: Task | None = None,
+        beam: int | None = None,
+        pcm: Pcm | None = None,
+        channel: Channel = None,
+        progress: Callable[[float], None] | None = None,
+    ) -> Transcript:
+        """Recognise a whole file ("-": standard input), or samples [n] (float32 or int16) at `sample_rate` Hz.
+
+        A causal model hears it as a stream in its chunks; the others in windows of 30 s, each from where the last
+        one's time symbols ended. chunk, language, task, beam: as for the recogniser. pcm: how headerless samples are to
+        be read. channel: which one of a file to hear. progress: called with the seconds done so far. Raises SpeechError
+        for what cannot be read or is not samples, `Interrupted` for what breaks off midway.
+        """
+        request, milliseconds = self._request(self.request, language, task, beam), self._chunk(chunk)
+
+        def opened(rate: int) -> LiveStream:
+            if self.causal:
+                return WhisperStream(self._setup(request, milliseconds), rate)
+            return LongFormStream(self._windows(request), rate)
+
+        return transcribed(source, sample_rate, opened, self.sample_rate, pcm=pcm, channel=channel, progress=progress)
+
+    def stream(
+        self,
+        sample_rate: int,
+        *,
+        chunk: int | None = None,
+        language: str | None = None,
+        task: Task | None = None,
+        beam: int | None = None,
+        voice: VoiceActivity | None = None,
+    ) -> LiveStream:
+        """Open a live stream of samples at `sample_rate` Hz; chunk, language, task and beam as for the recogniser.
+
+        voice: watch for voice with this, which serves one stream at a time; by default the level of the sound says
+        where there is something to decode.
+        """
+        request, milliseconds = self._request(self.request, language, task, beam), self._chunk(chunk)
+        if self.causal:
+            return WhisperStream(self._setup(request, milliseconds), sample_rate, voice)
+        return AgreementStream(self._windows(request), sample_rate, milliseconds / 1e3, voice)
+
+    def _request(self, base: Request, language: str | None, task: Task | None, beam: int | None) -> Request:
+        """What is asked for, checked against what the model knows."""
+        given = {"language": language, "task": task, "beam": beam}
+        request = replace(base, **{name: value for name, value in given.items() if value is not None})
+        self.tokenizer.symbols.prompt(request.language, request.task)
+        if type(request.beam) is not int or request.beam < 0:
+            raise SpeechError(f"expected a beam of 0 (greedy) or more hypotheses, got {request.beam!r}: correct it")
+        return request
+
+    def _chunk(self, milliseconds: int | None) -> int:
+        """The chunk that is asked for, checked against what the model was trained for."""
+        if milliseconds is None:
+            milliseconds = getattr(self, "chunk", None)
+        if self.causal:
+            return self.model.config.context(milliseconds).milliseconds
+        milliseconds = LOOK if milliseconds is None else milliseconds
+        if not LOOKS[0] <= milliseconds <= LOOKS[1]:
+            raise SpeechError(
+                f"expected {LOOKS[0]} to {LOOKS[1]} ms from one look to the next of a Whisper that was not trained to "
+                f"stream, got {milliseconds} ms: choose such"
+            )
+        return milliseconds
+
+    def _text(self, request: Request) -> Text:
+        language = "en" if request.task == "translate" else request.language
+        return Text(self.tokenizer, self.model.config.frame, language)
+
+    def _pipeline(self, context: Context) -> Sequential:
+        """Samples to encoder frames in one context; made once, shared by all streams."""
+        if context not in self._pipelines:
+            self._pipelines[context] = self.model.pipeline(context).eval()
+        return self._pipelines[context]
+
+    def _setup(self, request: Request, milliseconds: int) -> Setup:
+        config = self.model.config
+        context = config.context(milliseconds)
+        search = Search(self.model.decoder, self.tokenizer.symbols, request)
+        return Setup(config, context, self._pipeline(context), search, self._text(request), self.endpoint, self.aligned)
+
+    def _windows(self, request: Request) -> Windows:
+        context = Context.windows(self.model.config.positions)
+        return Windows(self.model, self._pipeline(context), request, self._text(request), self.endpoint)

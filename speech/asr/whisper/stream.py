@@ -1,0 +1,207 @@
+"""A live stream of a causal Whisper: every chunk is encoded once and decoded at once, for hours."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from speech.asr.endpoint import EndpointConfig, frames
+from speech.asr.events import Event, Partial
+from speech.asr.whisper.config import Context, WhisperConfig
+from speech.asr.whisper.gate import OVERLAP, PRE_ROLL, GatedStream
+from speech.asr.whisper.search import Hypothesis, Search
+from speech.asr.whisper.text import Text, Timed, aligned, spread
+from speech.audio.vad import VoiceActivity
+from speech.streaming.arena import Arena
+from speech.streaming.driver import Driver
+from speech.streaming.frames import OPEN, Frames, Place
+from speech.streaming.module import Streaming
+from speech.streaming.timing import Timing, phase_for
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a stream runs: one pipeline (samples [b, n] to encoder frames [b, t, d]) in one context, search and text.
+
+    aligned: word times of finished utterances by cross-attention instead of by when words came.
+    """
+
+    config: WhisperConfig
+    context: Context
+    pipeline: Streaming
+    search: Search
+    text: Text
+    endpoint: EndpointConfig
+    aligned: bool = False
+
+    @property
+    def rate(self) -> int:
+        """Sample rate of the pipeline's input in Hz."""
+        return self.config.mel.sample_rate
+
+    @property
+    def chunk(self) -> int:
+        """Samples a step."""
+        return self.context.chunk * self.pipeline.down
+
+    @property
+    def opening(self) -> int:
+        """Samples of the first step, with which the initial block is complete."""
+        first = self.pipeline.first(self.phase)
+        return (max(self.context.initial, self.context.chunk) - first) * self.pipeline.down
+
+    @cached_property
+    def phase(self) -> int:
+        """The sample index at which streams begin."""
+        return phase_for(self.pipeline)
+
+    @property
+    def longest(self) -> int:
+        """Frames after which an utterance is cut where a word is stable."""
+        return min(frames(self.endpoint.longest, self.config.frame), 2 * self.config.positions // 3)
+
+    @property
+    def overlap(self) -> int:
+        """Frames that are heard again where speech is cut."""
+        return min(frames(OVERLAP, self.config.frame), self.longest // 4)
+
+
+class WhisperStream(GatedStream):
+    """One live stream through a causal Whisper.
+
+    The encoder runs on without an end. Decoding begins with voice and ends with an utterance: at a pause or, where
+    there is none, behind a word that is stable, before what was heard outgrows the decoder's memory. There the next
+    utterance hears the last seconds again, with the words that came in them given, so that none is lost or doubled. Of
+    a `Partial`, words are stable that the search will not take back; the others may change.
+    """
+
+    def __init__(self, setup: Setup, sample_rate: int, voice: VoiceActivity | None = None) -> None:
+        super().__init__(sample_rate, setup.rate, setup.text, setup.endpoint, voice)
+        self.setup = setup
+        self._driver = Driver(
+            setup.pipeline, setup.chunk, phase=setup.phase, opening=setup.opening, input_dtype=torch.float32
+        )
+        device, dtype = self._driver.device, self._driver.dtype
+        self._arena = Arena(setup.search.init_state(1, "meta", dtype), 1, device)
+        self._slot = torch.zeros(1, dtype=torch.long, device=device)
+        self.reset()
+
+    @property
+    def latency(self) -> float:
+        return Timing.of(self.setup.pipeline, self.rate, self.setup.chunk, self.setup.phase).latency_ms / 1e3
+
+    def _begin(self) -> None:
+        super()._begin()
+        self._driver.reset()
+        self._arena.reset([0])
+        self._held: Tensor | None = None  # frames that the decoder's memory does not have
+        self._from = 0  # from this frame on memory and held frames have no gap
+        self._since: int | None = None  # the first frame of the running utterance
+        self._time = 0.0  # seconds before which no word begins any more
+        self._hypothesis = Hypothesis()
+        self._given: Sequence[int] = ()  # its first ids
+        self._heard: list[Tensor] = []  # its frames, where words are aligned
+
+    def _feed(self, x: np.ndarray) -> list[Event]:
+        events: list[Event] = []
+        while len(x):
+            part, x = x[: self._driver.room], x[self._driver.room :]
+            events += self._watch(part)
+            y = self._driver.push(torch.tensor(part))
+            if len(y):
+                events += self._hear(y)
+        return events
+
+    def _finish(self) -> list[Event]:
+        events = self._watch(None) + self._hear(self._driver.flush())
+        return events if self._since is None else events + self._end(self.duration)
+
+    def _hear(self, y: Tensor) -> list[Event]:
+        """Take the next encoder frames [t, d]."""
+        self._held = y if self._held is None else torch.cat([self._held, y])
+        if self._since is None and self._gate.begin is None:
+            self._held = self._held[-frames(PRE_ROLL + 0.1, self.setup.config.frame) :]
+            self._from = max(self._from, self._driver.emitted - len(self._held))
+            return []
+        if not len(self._held):
+            return []
+        if self._since is None:
+            self._start(self._gate.begin or 0.0)
+        heard, self._held = self._held, None
+        events = self._decode(heard)
+        if self._gate.paused(self._driver.received / self.rate, self._pause):
+            return events + self._end(math.inf)
+        return events + self._cut(heard)
+
+    def _start(self, begin: float) -> None:
+        """Begin an utterance whose voice begins at `begin` seconds."""
+        assert self._held is not None
+        at = self._driver.emitted - len(self._held)
+        since = max(math.floor((begin - PRE_ROLL) / self.setup.config.frame), self._from)
+        self._held = self._held[max(since - at, 0) :]
+        self._restart(since, (), max(begin - PRE_ROLL, self._time))
+
+    def _restart(self, since: int, prefix: Sequence[int], time: float) -> None:
+        self.setup.search.restart(self._arena.state, 0, since, prefix=prefix)
+        self._since = self._from = since
+        self._time, self._hypothesis, self._given = time, Hypothesis(), prefix
+
+    def _decode(self, heard: Tensor) -> list[Event]:
+        """Decode the running utterance with the frames [t, d] that were heard last."""
+        start = self._driver.emitted - len(heard)
+        if self.setup.aligned:
+            self._heard.append(heard)
+        place = Place(self._slot + start, self._slot + OPEN, len(heard))
+        self._hypothesis = self.setup.search.step(Frames(heard[None], place), self._arena.state, self._slot)[0]
+        partial = self._text.partial(self._tokens, self._hypothesis.stable, self._time)
+        if partial is None and self._teller.partial:  # all was taken back
+            partial = Partial("", 0, self._teller.partial.start, self._teller.partial.start)
+        return self._teller.running(partial) if partial else []
+
+    @property
+    def _tokens(self) -> list[Timed]:
+        return spread(self._hypothesis, self.setup.context.chunk)
+
+    def _end(self, limit: float) -> list[Event]:
+        """The running utterance ends with a pause or the stream."""
+        segment = self._text.segment(self._final(self._tokens), self._time, limit)
+        self._since, self._heard, self._time = None, [], segment.end if segment else self._time
+        self._gate.forget()
+        return self._teller.final(segment)
+
+    def _cut(self, heard: Tensor) -> list[Event]:
+        """End an utterance that grows too long at its last stable word, or wherever it is once there is no more room.
+
+        The next utterance hears the last frames before that again. The words that may end in them are its given
+        beginning: each ended at most a chunk before it came. heard: the frames that came last.
+        """
+        setup, now, since = self.setup, self._driver.emitted, self._since or 0
+        words = self._text.whole(self._tokens, self._hypothesis.stable)
+        if now - since > setup.config.positions - setup.context.chunk:
+            words = words or self._text.groups(self._tokens)
+        elif now - since < setup.longest or not words:
+            return []
+        kept = [token for word in words for token in word]
+        again = (kept[-1].end if kept else now) - setup.overlap
+        given = [token.id for word in words for token in word if word[-1].end > again - setup.context.chunk]
+        segment = self._text.segment(self._final(kept), self._time)
+        events = self._teller.final(segment)
+        again = max(again, since)
+        if self.setup.aligned:
+            self._heard = [torch.cat(self._heard)[again - now : -len(heard)]]
+        self._restart(again, given, segment.end if segment else self._time)
+        return events + self._decode(heard)
+
+    def _final(self, tokens: list[Timed]) -> list[Timed]:
+        """The tokens with the best times there are."""
+        if not self.setup.aligned or not tokens:
+            return tokens
+        search, heard = self.setup.search, torch.cat(self._heard)
+        start = self._driver.emitted - len(heard)
+        return aligned(search.decoder, search.request, tokens, Frames.whole(heard[None]), start, given=self._given)
