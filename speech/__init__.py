@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from speech.asr.events import Final, Partial, Segment, SpeechEnd, SpeechStart, Transcript, Word
     from speech.asr.recogniser import Recogniser
+    from speech.asr.whisper.recogniser import WhisperRecogniser
     from speech.errors import SpeechError
     from speech.hub.load import load
     from speech.hub.models import list_models
@@ -34,6 +35,7 @@ _HOMES = {
     "SpeechStart": "speech.asr.events",
     "Synthesiser": "speech.tts.synthesiser",
     "Transcript": "speech.asr.events",
+    "WhisperRecogniser": "speech.asr.whisper.recogniser",
     "Word": "speech.asr.events",
     "list_models": "speech.hub.models",
     "load": "speech.hub.load",
@@ -52,6 +54,7 @@ __all__ = [
     "SpeechStart",
     "Synthesiser",
     "Transcript",
+    "WhisperRecogniser",
     "Word",
     "list_models",
     "load",

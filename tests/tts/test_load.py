@@ -141,7 +141,7 @@ def test_voices_are_kept(synthesiser: Synthesiser, whole: Speech, folder: Path, 
     assert np.array_equal(again.synthesize(SENTENCE, seed=1).samples, whole.samples)
     with pytest.raises(SpeechError, match="expected to write the voice"):
         again.save_voice(again.voices[0], tmp_path / "none" / "kept.safetensors")
-    with pytest.raises(SpeechError, match="expected a voice of .*friend.wav, got 'nobody'"):
+    with pytest.raises(SpeechError, match=r"expected a voice of .*friend\.wav, got 'nobody'"):
         again.save_voice("nobody", path)
     path.write_bytes(pack_voices({"other": Voice.plain(torch.randn(7), 80)}))
     with pytest.raises(SpeechError, match=r"voice of this model .* 'other' is of another"):

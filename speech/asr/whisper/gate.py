@@ -68,6 +68,10 @@ class Gate:
         """Whether there was voice, and none in the last `silence` seconds before `now`."""
         return bool(self.spans) and now - self.spans[-1][1] >= silence
 
+    def keep_last(self) -> None:
+        """Drop all voice but the last: enough to know of a pause, however long speech goes on."""
+        del self.spans[:-1]
+
     def forget(self, before: float = math.inf) -> None:
         """Drop the voice that ended at `before` or sooner."""
         self.spans = [span for span in self.spans if span[1] > before]

@@ -192,6 +192,7 @@ class WhisperStream(GatedStream):
         given = [token.id for word in words for token in word if word[-1].end > again - setup.context.chunk]
         segment = self._text.segment(self._final(kept), self._time)
         events = self._teller.final(segment)
+        self._gate.keep_last()
         again = max(again, since)
         if self.setup.aligned:
             self._heard = [torch.cat(self._heard)[again - now : -len(heard)]]

@@ -183,6 +183,7 @@ class AgreementStream(GatedStream):
         events = self._final(kept, self._heard / self.rate)
         again = (kept[-1].end * self._hop if kept else self._heard) - self._overlap
         self._drop(max(again, self._heard - room))
+        self._gate.keep_last()
         told = self._text.groups(self._given + kept)
         near = (self._start - round(MARGIN * self.rate)) / self._hop
         self._given = [token for word in told for token in word if word[-1].end > near]

@@ -97,8 +97,11 @@ def test_a_gate_knows_voice_and_pauses() -> None:
     assert gate.begin == 1.0 and not gate.paused(1.9, 0.5) and gate.paused(2.0, 0.5)
     gate.take([VoiceMark(True, 40000)])
     assert not gate.paused(99.0, 0.5)
-    gate.forget(2.0)
+    gate.keep_last()
     assert gate.begin == 2.5
+    gate.take([VoiceMark(False, 48000)])
+    gate.forget(3.0)
+    assert gate.begin is None
 
 
 def test_the_level_is_that_above_the_quietest() -> None:
