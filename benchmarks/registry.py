@@ -50,6 +50,11 @@ BENCHMARKS = {
             "benchmarks.transcribe",
         ),
         Benchmark(
+            "whisper",
+            "What a chunk costs a Whisper early and late, beside computing it from the start again.",
+            "benchmarks.whisper",
+        ),
+        Benchmark(
             "tts",
             "A synthesiser: its stages, a second of speech early and late, its first sound, memory.",
             "benchmarks.tts.stages",
