@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import signal
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -30,3 +32,15 @@ def shared() -> Path:
     if not (folder / "fixtures").is_dir():
         pytest.skip("the shared fixtures do not lie beside the repository")
     return folder
+
+
+@pytest.fixture(scope="session")
+def transformers() -> Any:
+    """The library of that name. It imports torchaudio, too, which beside a torch for CPUs only fails."""
+    with pytest.MonkeyPatch.context() as patch:
+        if torch.version.cuda is None:
+            patch.setitem(sys.modules, "torchaudio", None)
+        library = pytest.importorskip("transformers", reason="transformers is not installed")
+        for name in ("WhisperForConditionalGeneration", "Qwen2Model", "GenerationMixin"):
+            getattr(library, name)  # imported now
+    return library

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -23,8 +25,7 @@ def decoder() -> Qwen2:
     return decoder
 
 
-def test_it_is_the_public_qwen2(decoder: Qwen2) -> None:
-    transformers = pytest.importorskip("transformers", reason="the reference decoder is not installed")
+def test_it_is_the_public_qwen2(decoder: Qwen2, transformers: Any) -> None:
     reference = transformers.Qwen2Model(
         transformers.Qwen2Config(
             vocab_size=8,

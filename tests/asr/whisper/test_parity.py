@@ -15,8 +15,6 @@ from speech.asr.whisper.tokenizer import Symbols
 from speech.hub.whisper.weights import load_whisper
 from speech.streaming.frames import Frames
 
-transformers = pytest.importorskip("transformers", reason="transformers is not installed")
-
 SYMBOLS = Symbols(51865)
 OPENING = SYMBOLS.prompt("de", "translate")
 CLOSE = {"atol": 1e-4, "rtol": 1e-4}
@@ -25,7 +23,7 @@ Pair = tuple[Any, Whisper]
 
 
 @pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory) -> Pair:
+def pair(tmp_path_factory: pytest.TempPathFactory, transformers: Any) -> Pair:
     """Their model, and ours that was read from its folder."""
     torch.manual_seed(3)
     config = transformers.WhisperConfig(
@@ -73,7 +71,7 @@ def test_network(pair: Pair, mel: torch.Tensor) -> None:
     torch.testing.assert_close(weights, torch.cat(expected.cross_attentions), **CLOSE)
 
 
-def test_greedy_ids(pair: Pair, mel: torch.Tensor) -> None:
+def test_greedy_ids(pair: Pair, mel: torch.Tensor, transformers: Any) -> None:
     theirs, ours = pair
     never = [*unspoken(SYMBOLS), *range(SYMBOLS.start, SYMBOLS.vocabulary)]
     expected = transformers.GenerationMixin.generate(
