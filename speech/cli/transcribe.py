@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from speech.cli import recogniser as options
-from speech.cli.batch import STANDARD_INPUT, Job, make_folder, plan, write_whole
-from speech.cli.output import AsJson, emit, note, progress
+from speech.cli.batch import STANDARD_INPUT, Job, Tally, make_folder, pace, plan, write_whole
+from speech.cli.output import AsJson, emit, progress
 from speech.errors import SpeechError
 
 if TYPE_CHECKING:
@@ -68,40 +68,32 @@ def transcribe(
     if output is None and len(jobs) > 1 and not as_json and chosen != [Format.text]:
         raise typer.BadParameter("several recordings need --output DIR or --json", param_hint="--format")
     headerless, which = options.pcm(raw), options.channel(channel)
-    batch, todo = Batch(chosen, as_json, heading=len(jobs) > 1), []
+    batch, todo = Batch(verb="transcribed", forms=chosen, as_json=as_json, heading=len(jobs) > 1), []
     for job in jobs:
         if job.done and not overwrite:
             batch.skip(job)
         else:
             todo.append(job)
-    if todo:
-        if output:
-            make_folder(output)
-        chosen = {"chunk": chunk, "language": language, "task": task, "beam": beam}
-        recogniser = options.load(model, device, threads, look_ahead=look_ahead, decoder=decoder, **chosen)
-        try:
+    with batch.told():
+        if todo:
+            if output:
+                make_folder(output)
+            asked = {"chunk": chunk, "language": language, "task": task, "beam": beam}
+            recogniser = options.load(model, device, threads, look_ahead=look_ahead, decoder=decoder, **asked)
             batch.run(todo, recogniser, headerless, which)
-        except KeyboardInterrupt:
-            batch.report()
-            note("stopped; what is written stays, and the same command goes on from there")
-            raise typer.Exit(130) from None
-    batch.report()
     if batch.failed:
         raise typer.Exit(1)
 
 
-@dataclass
-class Batch:
-    """A run over recordings: writes or prints each transcript, keeps count, and reports at the end."""
+@dataclass(kw_only=True)
+class Batch(Tally):
+    """A run over recordings, which writes or prints each transcript."""
 
     forms: list[Format]
     as_json: bool
     heading: bool
-    done: int = 0
-    skipped: int = 0
     audio: float = 0.0
     busy: float = 0.0
-    failed: list[str] = field(default_factory=list)
 
     def run(
         self,
@@ -133,7 +125,9 @@ class Batch:
                 except (SpeechError, OSError) as error:
                     if transcript := getattr(error, "transcript", None):  # `Interrupted`: the words up to there stay
                         self.keep(job, transcript)
-                    self.fail(job, error)
+                    self.fail(str(job.source), error)
+                    if self.as_json:
+                        emit({"file": str(job.source), "error": str(error)})
                 bar.remove_task(task)
 
     def skip(self, job: Job) -> None:
@@ -156,24 +150,8 @@ class Batch:
         if self.as_json:
             emit({"file": str(job.source), "outputs": _paths(job), **transcript.to_dict()})
 
-    def fail(self, job: Job, error: Exception) -> None:
-        """Remember what is wrong with one recording."""
-        self.failed.append(str(error) if str(job.source) in str(error) else f"{job.source}: {error}")
-        if self.as_json:
-            emit({"file": str(job.source), "error": str(error)})
-
-    def report(self) -> None:
-        """One line a failure, then one line for all."""
-        for sentence in self.failed:
-            note(sentence)
-        parts = [f"{self.done} transcribed"]
-        parts += [f"{self.skipped} done before"] if self.skipped else []
-        parts += [f"{len(self.failed)} failed"] if self.failed else []
-        if self.audio:
-            parts.append(
-                f"{self.audio:.1f} s of audio in {self.busy:.1f} s, real-time factor {self.busy / self.audio:.3f}"
-            )
-        note(", ".join(parts))
+    def more(self) -> list[str]:
+        return pace(self.audio, self.busy)
 
 
 def _seconds(source: Path, channel: Channel) -> float | None:

@@ -187,7 +187,7 @@ def test_a_reader_that_leaves_ends_the_batch(tiny: Path, recording: Path, monkey
         def write(self, text: str) -> int:
             raise BrokenPipeError
 
-    batch, job = Batch([Format.text], as_json=False, heading=False), Job(recording)
+    batch, job = Batch(verb="transcribed", forms=[Format.text], as_json=False, heading=False), Job(recording)
     monkeypatch.setattr("sys.stdout", Left())
     with pytest.raises(BrokenPipeError):
         batch.run([job, job], speech.load(tiny, device="cpu"), None)
