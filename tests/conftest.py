@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -37,10 +36,11 @@ def shared() -> Path:
 @pytest.fixture(scope="session")
 def transformers() -> Any:
     """The library of that name. It imports torchaudio, too, which beside a torch for CPUs only fails."""
+    library = pytest.importorskip("transformers", reason="transformers is not installed")
     with pytest.MonkeyPatch.context() as patch:
         if torch.version.cuda is None:
-            patch.setitem(sys.modules, "torchaudio", None)
-        library = pytest.importorskip("transformers", reason="transformers is not installed")
+            patch.setattr("transformers.utils.is_torchaudio_available", lambda: False)
+            patch.setattr("transformers.utils.import_utils.is_torchaudio_available", lambda: False)
         for name in ("WhisperForConditionalGeneration", "Qwen2Model", "GenerationMixin"):
             getattr(library, name)  # imported now
     return library
