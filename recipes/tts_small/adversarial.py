@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from lightning.pytorch.core.optimizer import LightningOptimizer
-from torch import Tensor, nn
+from torch import Tensor
 
 from recipes.common.optim import AdamWConfig, adamw
 from recipes.common.training import Resumable
@@ -20,6 +19,7 @@ from recipes.tts_small.losses import (
     feature_loss,
     split,
 )
+from recipes.tts_small.parts import step_one
 from recipes.tts_small.segments import SegmentBatch, seconds
 from recipes.tts_small.tracks import FRAME
 from speech.audio.mel import LogMel
@@ -97,7 +97,7 @@ class VocoderTraining(Resumable):
             parts |= judged
             loss = loss + (made * pull).sum()
         self.manual_backward(loss)
-        self._step(0, self.model)
+        step_one(self, 0, self.model, self.optim.clip)
         self.count(seconds(batch))
         return {name: part.detach() for name, part in parts.items()}
 
@@ -115,17 +115,8 @@ class VocoderTraining(Resumable):
         adversarial, features = adversarial_loss(judged), feature_loss(real, judged)
         wanted = self.optim.adversarial * adversarial + self.optim.features * features
         (pull,) = torch.autograd.grad(wanted, made)
-        self._step(1, self.discriminators)
+        step_one(self, 1, self.discriminators, self.optim.clip)
         return {"discriminator": loss, "adversarial": adversarial, "features": features}, pull
-
-    def _step(self, index: int, module: nn.Module) -> None:
-        """Clip, step and clear one of the two optimisers. Steps are counted by the vocoder's alone."""
-        optimizer, schedule = self.optimizers()[index], self.lr_schedulers()[index]  # type: ignore[index]
-        nn.utils.clip_grad_norm_(module.parameters(), self.optim.clip)
-        assert isinstance(optimizer, LightningOptimizer)
-        (optimizer if index == 0 else optimizer.optimizer).step()
-        optimizer.zero_grad()
-        schedule.step()  # type: ignore[union-attr]
 
     def validation_step(self, batch: SegmentBatch, batch_index: int) -> None:
         torch.manual_seed(batch.seed)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from lightning.pytorch import seed_everything
+from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import nn
 
 from recipes.common.callbacks import checkpoints
@@ -31,6 +32,16 @@ class Part(Resumable):
     def configure_optimizers(self) -> dict[str, Any]:
         optimizer, schedule = adamw(self.parameters(), self.optim)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def step_one(trained: Resumable, index: int, module: nn.Module, clip: float) -> None:
+    """Clip, step and clear the optimiser of `module`, one of two: steps are counted by the first alone."""
+    optimizer, schedule = trained.optimizers()[index], trained.lr_schedulers()[index]  # type: ignore[index]
+    nn.utils.clip_grad_norm_(module.parameters(), clip)
+    assert isinstance(optimizer, LightningOptimizer)
+    (optimizer if index == 0 else optimizer.optimizer).step()
+    optimizer.zero_grad()
+    schedule.step()  # type: ignore[union-attr]
 
 
 def train(settings: BaseSettings, name: str, module: Resumable, data: Numbered, optim: AdamWConfig) -> None:

@@ -36,8 +36,8 @@ from speech.vocoder.hift import HiFTConfig
 
 
 @dataclass(frozen=True)
-class Settings(BaseSettings):
-    """One run of the recipe. What the language model knows of symbols, codes and voices follows from the data."""
+class SpeechSettings(BaseSettings):
+    """What synthesisers and converters have in common: mel frames, vocoder, content and speaker encoder."""
 
     mel: MelConfig
     vocoder: HiFTConfig
@@ -50,6 +50,12 @@ class Settings(BaseSettings):
     speaker: CAMPPlusConfig
     speaker_optim: SpeakerOptimConfig
     speaker_crops: StretchConfig
+
+
+@dataclass(frozen=True)
+class Settings(SpeechSettings):
+    """One run of the recipe. What the language model knows of symbols, codes and voices follows from the data."""
+
     decoder: Qwen2Config
     lm_optim: AdamWConfig
     lm_batch: LMBatchConfig

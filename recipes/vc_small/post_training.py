@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from lightning.pytorch.core.optimizer import LightningOptimizer
-from torch import Tensor, nn
+from torch import Tensor
 
 from recipes.common.optim import AdamWConfig, adamw
+from recipes.tts_small.parts import step_one
 from recipes.vc_small.discriminator import Discriminator, draw_noise, judge, noised
 from recipes.vc_small.pairs import PairBatch
 from recipes.vc_small.part import Ears, Given, NetworkPart
@@ -76,12 +76,12 @@ class PostTraining(NetworkPart):
         fixed = given._replace(conditions=given.conditions.detach())
         judged = judge(self.discriminator, given.noise - velocity.detach(), fixed, generator, optim.wobble)
         self.manual_backward(judged.scores + optim.penalty * judged.penalty)
-        self._step(1, self.discriminator)
+        step_one(self, 1, self.discriminator, self.optim.clip)
         parts = self.losses(given, velocity, past, generator)
         self.manual_backward(
             parts["velocity"] + optim.adversarial * parts["adversarial"] + optim.anchor * parts["anchor"]
         )
-        self._step(0, self.model)
+        step_one(self, 0, self.model, self.optim.clip)
         self.discriminator.zero_grad()  # what the network's own loss left there
         self._remember()
         self.told(given)
@@ -91,15 +91,6 @@ class PostTraining(NetworkPart):
     def _remember(self) -> None:
         for old, new in zip(self.past.parameters(), self.model.parameters(), strict=True):
             old.lerp_(new, 1 - self.optim.average)
-
-    def _step(self, index: int, module: nn.Module) -> None:
-        """Clip, step and clear one of the two optimisers. Steps are counted by the network's alone."""
-        optimizer, schedule = self.optimizers()[index], self.lr_schedulers()[index]  # type: ignore[index]
-        nn.utils.clip_grad_norm_(module.parameters(), self.optim.clip)
-        assert isinstance(optimizer, LightningOptimizer)
-        (optimizer if index == 0 else optimizer.optimizer).step()
-        optimizer.zero_grad()
-        schedule.step()  # type: ignore[union-attr]
 
     def validation_step(self, batch: PairBatch, batch_index: int) -> None:
         generator = torch.Generator().manual_seed(batch.seed)

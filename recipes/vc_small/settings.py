@@ -4,14 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from recipes.common.settings import BaseSettings, compose_raw, typed
-from recipes.tts_small.adversarial import VocoderOptimConfig
-from recipes.tts_small.content_training import CLASSES, ContentOptimConfig
-from recipes.tts_small.discriminators import DiscriminatorConfig
-from recipes.tts_small.pools import StretchConfig
-from recipes.tts_small.segments import SegmentConfig
-from recipes.tts_small.settings import shared_training
-from recipes.tts_small.speaker_training import SpeakerOptimConfig
+from recipes.common.settings import compose_raw, typed
+from recipes.tts_small.content_training import CLASSES
+from recipes.tts_small.settings import SpeechSettings, shared_training
 from recipes.vc_small.convert_training import ConvertOptimConfig
 from recipes.vc_small.pairs import PairConfig
 from recipes.vc_small.perturb import PerturbConfig
@@ -26,20 +21,9 @@ from speech.vocoder.hift import HiFTConfig
 
 
 @dataclass(frozen=True)
-class ConverterSettings(BaseSettings):
+class ConverterSettings(SpeechSettings):
     """One run of the recipe. Stages that are `tts_small`'s find their parts under the same names."""
 
-    mel: MelConfig
-    vocoder: HiFTConfig
-    discriminators: DiscriminatorConfig
-    vocoder_optim: VocoderOptimConfig
-    segments: SegmentConfig
-    content: ContentConfig
-    content_optim: ContentOptimConfig
-    content_crops: StretchConfig
-    speaker: CAMPPlusConfig
-    speaker_optim: SpeakerOptimConfig
-    speaker_crops: StretchConfig
     network: ConverterConfig
     convert_optim: ConvertOptimConfig
     convert_crops: PairConfig

@@ -17,7 +17,7 @@ from speech.streaming.frames import Frames, Place
 from speech.streaming.module import Count, Device, State, Streaming
 
 NOISE_FRAMES = 15000
-"""Frames of start noise that are drawn: 300 s. After them they come again."""
+"""Frames of start noise that are drawn: 300 s. How they go on after that, see `noise_at`."""
 
 
 @dataclass(frozen=True)
@@ -75,11 +75,22 @@ def start_noise(channels: int, frames: int = NOISE_FRAMES, seed: int = 0) -> Ten
     return torch.randn(channels, frames, generator=generator, device="cpu").T.contiguous()
 
 
+def noise_at(noise: Tensor, index: Tensor) -> Tensor:
+    """What frames start from, by their index in the stream. noise: [n, mel]; index: [b, t] -> [b, t, mel].
+
+    Row i modulo n, moved on by a channel each time round, so that nothing comes again before n * mel frames.
+    """
+    frames, channels = noise.shape
+    around = torch.div(index, frames, rounding_mode="floor")[..., None]
+    moved = (torch.arange(channels, device=index.device) + around).remainder(channels)
+    return noise[index.remainder(frames)[..., None], moved]
+
+
 class Solver(Streaming):
     """Conditions [b, t, mu | speaker | prompt] (each `mel` channels) -> mel frames [b, t, mel].
 
     Every step of the solver is a network with a past of its own: the state holds one estimator state for each step and
-    each row of the guidance pair. noise: [n, mel], what frame i starts from is row i modulo n.
+    each row of the guidance pair. noise: [n, mel], see `noise_at`.
     """
 
     noise: Tensor
@@ -134,7 +145,7 @@ class Solver(Streaming):
         """`evaluate(i, x, time)`: the network's output in the i-th step for the doubled batch x [n * b, t, 4 * mel]."""
         n, given = len(self.rows), frames.data
         conditions = torch.cat([given, *[torch.zeros_like(given)] * (n - 1)])
-        x = self.sampling.temperature * self.noise[frames.place.index.remainder(len(self.noise))].to(given.dtype)
+        x = self.sampling.temperature * noise_at(self.noise, frames.place.index).to(given.dtype)
         times = self.estimator.modulate(self.starts, self.ends if self.sampling.mean else None)
         for i, span in enumerate(self.spans):
             rows = torch.cat([x.repeat(n, 1, 1), conditions], -1)

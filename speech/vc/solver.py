@@ -8,7 +8,7 @@ from torch.nn.functional import pad
 
 from speech.errors import SpeechError
 from speech.flow.dit import DiT
-from speech.flow.solver import Sampling
+from speech.flow.solver import Sampling, noise_at
 from speech.streaming.attention import chosen
 from speech.streaming.frames import Frames, Place
 from speech.streaming.module import Device, State, Streaming, shift
@@ -24,8 +24,7 @@ class ChunkSolver(Streaming):
     history: embeds mel frames (-> [b, t, dim]); each step then also takes the chunk put out last, and the keys and
     values of this one are kept, not those of the chunk in the making (MeanVC, arXiv 2510.08392). None: the chunk's own
     are kept (MeanVC 2, arXiv 2606.09050). ahead: frames of the next chunk that are made besides, for the layers that
-    look ahead, and are made again with the next chunk, from the same noise. noise: [n, mel], what frame i starts from
-    is row i modulo n, moved on by a channel each time round, so that nothing comes again before n * mel frames.
+    look ahead, and are made again with the next chunk, from the same noise. noise: [n, mel], see `noise_at`.
 
     The embedded times are computed here, once: later changes of the weights do not reach them.
 
@@ -99,7 +98,7 @@ class ChunkSolver(Streaming):
 
     def _chunk(self, given: Tensor, place: Place, state: State, slots: Tensor) -> Tensor:
         """One chunk, and what is ahead of it, from their conditions [b, chunk + ahead, d] -> [b, chunk, mel]."""
-        z = self.sampling.temperature * self._noise(place.index).to(given.dtype)
+        z = self.sampling.temperature * noise_at(self.noise, place.index).to(given.dtype)
         before = []
         if self.history is not None:
             before = [self.history(chosen(state["clean"], slots))]
@@ -115,10 +114,3 @@ class ChunkSolver(Streaming):
         if self.history is not None:
             state["clean"][slots] = y.to(state["clean"].dtype)
         return y
-
-    def _noise(self, index: Tensor) -> Tensor:
-        """What frames start from, by their index [b, t] -> [b, t, mel]."""
-        frames, channels = self.noise.shape
-        around = torch.div(index, frames, rounding_mode="floor")[..., None]
-        moved = (torch.arange(channels, device=index.device) + around).remainder(channels)
-        return self.noise[index.remainder(frames)[..., None], moved]

@@ -40,11 +40,12 @@ def test_noise_is_that_of_the_public_model() -> None:
     assert torch.equal(torch.get_rng_state(), before), "drawing it leaves the common generator alone"
 
 
-def test_noise_comes_again_after_its_end() -> None:
+def test_noise_goes_round_moved_by_a_channel() -> None:
     solver = known(Sampling(steps=1, guidance=0.0, times=(0.0, 0.0)))
     with torch.inference_mode():
         y = solver(Frames.whole(torch.zeros(1, 45, 3 * MEL))).data[0]
-    assert torch.equal(y[20:40], y[:20]) and torch.equal(y[:20], solver.noise)
+    assert torch.equal(y[:20], solver.noise) and torch.equal(y[20:40], solver.noise.roll(-1, 1))
+    assert torch.equal(y[40:], solver.noise[:5].roll(-2, 1))
     cooler = known(Sampling(steps=1, guidance=0.0, times=(0.0, 0.0), temperature=0.3))
     with torch.inference_mode():
         assert torch.equal(cooler(Frames.whole(torch.zeros(1, 45, 3 * MEL))).data[0], 0.3 * y)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from speech.errors import SpeechError
-from speech.flow.solver import Sampling
+from speech.flow.solver import Sampling, noise_at
 from speech.hub.schema import from_tree, to_tree
 from speech.kernels.linear import pack
 from speech.streaming.arena import Arena
@@ -117,7 +117,7 @@ def test_start_noise_does_not_come_again(config: ConverterConfig) -> None:
     network, content = made(config), drawn(40, config.content)
     solver = network.solver(noise=network.noise[:7])
     frames = 7 * config.mel
-    rows = solver._noise(torch.arange(2 * frames)[None])[0]
+    rows = noise_at(solver.noise, torch.arange(2 * frames)[None])[0]
     assert len(rows[:frames].unique(dim=0)) == frames and torch.equal(rows[:frames], rows[frames:])
     assert torch.equal(rows[:7], network.noise[:7])
     pipeline = network.pipeline(target(network, 1), noise=network.noise[:7])
