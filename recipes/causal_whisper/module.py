@@ -10,6 +10,7 @@ from torch.nn.functional import cross_entropy, pad
 
 from recipes.asr_small.augment import SpecAugmentConfig, spec_augment
 from recipes.causal_whisper.data import FRAME, Batch
+from recipes.causal_whisper.guidance import guidance, watched
 from recipes.causal_whisper.labels import IGNORED, draw_prefixes, prefix_labels
 from recipes.causal_whisper.settings import PretrainConfig, TuneConfig
 from recipes.causal_whisper.vocabulary import Vocabulary
@@ -78,12 +79,15 @@ class Pretraining(WhisperTraining):
 
     def losses(self, batch: Batch) -> tuple[dict[str, Tensor], Tensor, Tensor]:
         heard = self.encode(batch, self.model.config.contexts[0])
-        logits = self.model.decoder(self._worn(batch), heard)
+        with watched(self.model.decoder) as weights:
+            logits = self.model.decoder(self._worn(batch), heard)
         scores = self.phones(heard.data).float()
         targets = pad(batch.phones, (0, scores.shape[1] - batch.phones.shape[1]), value=IGNORED)
         text = self.nats(logits, batch.labels, self.optim.smoothing if self.training else 0.0)
         phones = cross_entropy(scores.flatten(0, 1), targets.flatten(), ignore_index=IGNORED)
-        return {"loss": text + self.optim.phones * phones, "text": text, "phones": phones}, logits, batch.labels
+        beside = guidance(weights[0], batch.ends, len(self.vocabulary.symbols.prompt()) - 1)
+        loss = text + self.optim.phones * phones + self.optim.guidance * beside
+        return {"loss": loss, "text": text, "phones": phones, "beside": beside}, logits, batch.labels
 
     def _worn(self, batch: Batch) -> Tensor:
         """What the decoder is given, some of it replaced. Draws are made on the CPU from the batch's seed."""

@@ -43,11 +43,13 @@ class PretrainConfig(AdamWConfig):
 
     smoothing: of labels. noise: share of the tokens before a label that are replaced by others, so that the decoder
     listens instead of guessing. phones: weight of a head on the encoder that says which phone is being spoken.
+    guidance: weight of showing half of the last layer's heads where in the sound each token lies.
     """
 
     smoothing: float = 0.1
     noise: float = 0.1
     phones: float = 0.5
+    guidance: float = 0.5
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from recipes.asr_small.augment import SpecAugmentConfig
 from recipes.causal_whisper.align import Aligner
 from recipes.causal_whisper.data import FRAME, Batch, Crops, Utterance, spoken, stretch
 from recipes.causal_whisper.forced import best_path, spans
+from recipes.causal_whisper.guidance import guidance
 from recipes.causal_whisper.labels import IGNORED, draw_prefixes, prefix_labels, sequence_ends, token_ends
 from recipes.causal_whisper.module import PrefixTraining, Pretraining
 from recipes.causal_whisper.scoring import Partial, Tally, settled
@@ -220,6 +221,19 @@ def test_training_learns_what_it_is_told() -> None:
             loss.backward()
             optimizer.step()
         assert loss.item() < 0.6 * first
+
+
+def test_the_decoder_is_shown_where_a_token_lies() -> None:
+    ends = torch.tensor([[0.0, 0.0, 0.4, 0.8]])
+    weights = torch.full((1, 2, 4, 50), 1 / 50)  # frames of 20 ms
+    weights[0, 0, 2:] = 0.0
+    weights[0, 0, 2, 10], weights[0, 0, 3, 30] = 1.0, 1.0
+    assert guidance(weights, ends, 2).item() == pytest.approx(0.0, abs=1e-4)
+    late = weights.roll(18, -1)  # by 0.36 s
+    assert guidance(late, ends, 2).item() > 5
+    weights[0, 1] = 0.0  # the other half of the heads looks where it likes
+    assert guidance(weights, ends, 2).item() == pytest.approx(0.0, abs=1e-4)
+    assert guidance(weights, torch.zeros_like(ends), 2).item() == 0.0  # nothing was said
 
 
 # vocabulary
