@@ -69,6 +69,16 @@ BENCHMARKS = {
             "`speech convert --live` over a virtual sound card: the delay that is stated, and the one that is heard.",
             "benchmarks.vc_delay",
         ),
+        Benchmark(
+            "engine",
+            "Many live streams of one model: latency, steps, overhead, memory; a card's limits; a soak.",
+            "benchmarks.engine.run",
+        ),
+        Benchmark(
+            "kernels",
+            "Every kernel on a card beside its reference: microseconds, bytes, per cent of what the card could do.",
+            "benchmarks.kernels.run",
+        ),
         Benchmark("cli-help", "How long `speech --help` takes.", "benchmarks.cli_help"),
     )
 }

@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.json:
         for row in found:
             print(json.dumps(row))
-    else:
+    elif results:
         Console(width=max(Console().width, WIDTH)).print(table(benchmark.about, results))
     if options.record:
         record(found)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import glu, silu
 
+from speech.kernels.depthwise import depthwise_conv
 from speech.kernels.linear import Linear
 from speech.streaming.attention import Attention
 from speech.streaming.conv import Conv1d
@@ -69,6 +70,13 @@ class Convolution(Sequential):
     level: what lies outside the stream is, behind the GLU, not zero but a `Level`.
     """
 
+    norm: nn.LayerNorm
+    gate: Linear
+    depthwise: Conv1d
+    inner_norm: nn.LayerNorm | BatchNorm
+    out: Linear
+    dropout: nn.Dropout
+
     def __init__(
         self, dim: int, left: int, right: int, *, norm: Norm, bias: bool, dropout: float, level: bool = False
     ) -> None:
@@ -83,6 +91,22 @@ class Convolution(Sequential):
             out=Linear(dim, dim, bias=bias),
             dropout=nn.Dropout(dropout),
         )
+        self.levelled = level
+
+    def step(self, frames: Frames, state: State, slots: Tensor) -> Frames:
+        conv, norm = self.depthwise, self.inner_norm
+        y = depthwise_conv(
+            self.gate(self.norm(frames.data)),
+            frames.place.outside,
+            state["depthwise"]["tail"],
+            slots,
+            conv.weight,
+            conv.bias,
+            level=self.get_parameter("level.level") if self.levelled else None,
+            norm=norm if isinstance(norm, nn.LayerNorm) else norm.norm,
+            activate=True,
+        )
+        return Frames(self.dropout(self.out(y)), conv.moved(frames.place, frames.place.count))
 
 
 class ConformerLayer(Sequential):

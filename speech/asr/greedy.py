@@ -9,8 +9,12 @@ import torch
 from torch import Tensor
 
 from speech.asr.heads import CTCHead, Joint, Prediction
+from speech.kernels.backend import launches
+from speech.kernels.transducer_greedy import Cell, Rules, Search, Weights, transducer_greedy
 from speech.streaming.frames import Frames
 from speech.streaming.module import State
+
+TURNS = 64  # launched at a time without looking at most: rows of a long signal are rarely through at once
 
 
 class Token(NamedTuple):
@@ -74,6 +78,16 @@ class CTCGreedy(Greedy):
         return _by_row(found, len(slots))
 
 
+class Decoding(NamedTuple):
+    """A chunk under way on a card: its frames projected for the joint network, [b, t, j], where its rows stand, and
+    the state they go back to."""
+
+    acoustic: Tensor
+    search: Search
+    state: State
+    slots: Tensor
+
+
 class RNNTGreedy(Greedy):
     """Greedy transducer decoding by label looping (Xu et al. 2024, arXiv 2406.06220), batched over rows.
 
@@ -84,6 +98,9 @@ class RNNTGreedy(Greedy):
     `restart`: the prediction network forgets what it has emitted when that many frames in a row brought no token, so
     that a new sentence after a pause begins as sentences did in training. None: never. The rule counts frames of the
     stream, so chunking cannot change it.
+
+    On a card kernels do the same in a fixed number of turns, which `begin` launches without waiting and a CUDA graph
+    can hold; `finish` reads what came of them, and lets rows that have not reached their end go on.
 
     State: the prediction network's `h` and `c` after the last token, its projected output `predicted`, and `last`: 0
     when the network has not run yet, -1 when it ran on nothing, else 1 + the last token's frame.
@@ -114,6 +131,8 @@ class RNNTGreedy(Greedy):
         }
 
     def step(self, frames: Frames, state: State, slots: Tensor) -> list[list[Token]]:
+        if launches(frames.data):
+            return self.finish(self.begin(frames, state, slots))
         place, count = frames.place, frames.data.shape[1]
         acoustic = self.joint.enc(frames.data)
         now = {name: value[slots] for name, value in state.items()}
@@ -145,6 +164,51 @@ class RNNTGreedy(Greedy):
         for name, value in state.items():
             value[slots] = now[name]
         return _by_row(found, len(slots))
+
+    @torch.no_grad()
+    def begin(self, frames: Frames, state: State, slots: Tensor) -> Decoding:
+        """Launch as many turns as a chunk usually takes, and write the state. Arguments as for `step`."""
+        place, count = frames.place, frames.data.shape[1]
+        acoustic = self.joint.enc(frames.data).contiguous()
+        now = {name: value.index_select(0, slots) for name, value in state.items()}
+        search = Search.of(place.start, place.stop, count, **now, turns=min(count, TURNS) + 2)
+        decoding = Decoding(acoustic, search, state, slots)
+        self._turn(decoding)
+        return decoding
+
+    def finish(self, decoding: Decoding) -> list[list[Token]]:
+        """The tokens of each row, once all have reached the end of the chunk; the state is then that of the end."""
+        out: list[list[Token]] = [[] for _ in decoding.slots]
+        while True:
+            found = decoding.search.report()
+            for tokens, row in zip(out, found, strict=True):
+                tokens += (Token(*fields) for fields in row.tokens)
+            if not any(row.unfinished for row in found):
+                return out
+            self._turn(decoding)
+
+    def _turn(self, decoding: Decoding) -> None:
+        """Let every row go on for so many turns as the search has room for, and put where it stands into its slot."""
+        acoustic, search, state, slots = decoding
+        rules = Rules(min(self.window, acoustic.shape[1]), self.max_symbols, self.restart)
+        transducer_greedy(acoustic, self._weights(), search, rules)
+        for name, value in state.items():
+            value.index_copy_(0, slots, getattr(search, name))
+
+    def _weights(self) -> Weights:
+        lstm, joint = self.prediction.lstm, self.joint
+        cells = (
+            [lstm.get_parameter(f"{name}_l{i}") for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
+            for i in range(lstm.num_layers)
+        )
+        return Weights(
+            self.prediction.embed.weight,
+            tuple(Cell(input, recurrent, bias + other) for input, recurrent, bias, other in cells),
+            joint.pred.weight,
+            joint.pred.bias,
+            joint.out.weight,
+            joint.out.bias,
+        )
 
     def _refresh(self, rows: Tensor, start: Tensor, at: Tensor, end: Tensor, now: State) -> Tensor:
         """Start the prediction network where it has not run or must forget; returns up to which frame it then holds.

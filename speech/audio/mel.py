@@ -12,6 +12,7 @@ from torch.nn.functional import pad
 
 from speech.audio.filterbank import MelScale, WindowShape, analysis_window, mel_bank
 from speech.errors import SpeechError
+from speech.kernels.log_mel import log_mel
 from speech.streaming.frames import Frames, Place
 from speech.streaming.module import Count, State, Streaming, shift
 
@@ -243,14 +244,8 @@ class LogMel(Streaming):
             if c.per_frame:
                 x = x - x.mean(-1, keepdim=True)
                 x = self._emphasise(torch.cat([x[..., :1], x], -1))
-            below = (c.n_fft - c.window) // 2  # centred as in torch.stft: float32 rounds as the originals do
-            x = pad(x * self.window.to(x.dtype), (below, c.n_fft - c.window - below))
-            bins = torch.fft.rfft(x)
-            power = bins.real.square() + bins.imag.square()
-            if c.magnitude is not None:
-                power = (power + c.magnitude).sqrt()
-            mel = power @ self.bank.T.to(x.dtype)
-            y = (mel + c.floor if c.guard == "add" else mel.clamp(min=c.floor)).log()
+            window, bank = self.window.to(x.dtype), self.bank.to(x.dtype)
+            y = log_mel(x, window, bank, c.n_fft, floor=c.floor, clamp=c.guard == "clamp", magnitude=c.magnitude)
             if (c.slope, c.offset) != (1.0, 0.0):
                 y = y * c.slope + c.offset
             return y if c.clip is None else y.clamp(*c.clip)

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import layer_norm, silu
+from torch.nn.functional import silu
 
 from speech.flow.estimator import Estimator
 from speech.flow.layers import Context, FeedForward, TimeEmbedding
 from speech.kernels.linear import Linear
+from speech.kernels.norm import add_modulate, modulate
 from speech.streaming.attention import Attention, Rotary
 from speech.streaming.conv import Conv1d
 from speech.streaming.frames import Frames
@@ -84,12 +85,12 @@ class DiTLayer(Sequential):
 
     def _normed(self, frames: Frames, time: Tensor) -> Frames:
         shift, scale = time.chunk(6, -1)[:2]
-        return frames.like(modulated(frames.data, scale, shift))
+        return frames.like(modulate(frames.data, scale, shift))
 
     def _mixed(self, frames: Frames, attended: Frames, time: Tensor) -> Frames:
         _, _, gate, shift, scale, ff_gate = time.chunk(6, -1)
-        x = torch.addcmul(frames.data, gate, attended.data)
-        return attended.like(torch.addcmul(x, ff_gate, self.ff(modulated(x, scale, shift))))
+        x, normed = add_modulate(frames.data, attended.data, gate, scale, shift)
+        return attended.like(torch.addcmul(x, ff_gate, self.ff(normed)))
 
 
 class DiT(Estimator):
@@ -158,9 +159,4 @@ class DiT(Estimator):
 
     def _finished(self, x: Frames, time: Tensor) -> Frames:
         scale, shift = time.chunk(2, -1)
-        return x.like(self.out(modulated(x.data, scale, shift)))
-
-
-def modulated(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-    """Layer norm without parameters of its own, scaled and shifted. x: [b, t, d]; scale, shift: [n, 1, d]."""
-    return torch.addcmul(shift, layer_norm(x, x.shape[-1:], eps=1e-6), 1 + scale)
+        return x.like(self.out(modulate(x.data, scale, shift)))

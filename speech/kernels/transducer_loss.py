@@ -1,12 +1,19 @@
-"""The transducer (RNN-T) loss with a gradient written by hand."""
+"""The transducer (RNN-T) loss, gradient written by hand: of scores, or of what a joint network makes them from."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.nn.functional import linear
+
+from speech.kernels.transducer_lattice import Passes, backward_passes, forward_variables
+from speech.kernels.transducer_scores import Transitions, scores_gradient, transitions
+
+__all__ = ["joint_transducer_loss", "transducer_loss", "transducer_loss_reference"]
 
 
 def transducer_loss(
@@ -27,13 +34,45 @@ def transducer_loss(
     gradient (Yu et al. 2021, arXiv 2010.11148); the loss is reported (1 + fastemit) times, as others do.
     Returns [b] in float32 (float64 for float64 scores). Raises ValueError for shapes that do not fit.
     """
-    b, _, u = scores.shape[:3]
-    if targets.shape != (b, u - 1) or frame_lengths.shape != (b,) or target_lengths.shape != (b,):
+    _check(f"scores {[*scores.shape]}", scores.shape[0], scores.shape[2], targets, frame_lengths, target_lengths)
+    return _TransducerLoss.apply(scores, targets, frame_lengths, target_lengths, blank, fastemit)  # type: ignore[return-value]
+
+
+def joint_transducer_loss(
+    acoustic: Tensor,
+    predicted: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    targets: Tensor,
+    frame_lengths: Tensor,
+    target_lengths: Tensor,
+    blank: int,
+    fastemit: float = 0.0,
+    *,
+    cells: int = 8192,
+) -> Tensor:
+    """`transducer_loss` of the scores relu(acoustic[:, :, None] + predicted[:, None]) @ weight.T + bias.
+
+    They and their gradient, [b, t, u + 1, v], never exist: scores are made for about `cells` pairs of a frame and a
+    label at a time, and once more when their gradient is due, which takes their place and is at once multiplied into
+    the gradients of the arguments. That is one more matrix product of three, for memory that no longer grows with the
+    batch.
+
+    acoustic: [b, t, j]; predicted: [b, u + 1, j]; both projected into the joint network, whose dtype is `acoustic`'s.
+    weight: [v, j]; bias: [v]. The rest, the result and the errors are as for `transducer_loss`.
+    """
+    shapes = f"{[*acoustic.shape]} frames and {[*predicted.shape]} predictions"
+    _check(shapes, len(acoustic), predicted.shape[1], targets, frame_lengths, target_lengths)
+    given = targets, frame_lengths, target_lengths, blank, fastemit, cells
+    return _JointTransducerLoss.apply(acoustic, predicted, weight, bias, *given)  # type: ignore[return-value]
+
+
+def _check(of: str, b: int, width: int, targets: Tensor, frame_lengths: Tensor, target_lengths: Tensor) -> None:
+    if targets.shape != (b, width - 1) or frame_lengths.shape != (b,) or target_lengths.shape != (b,):
         raise ValueError(
-            f"expected targets [{b}, {u - 1}] and lengths [{b}] for scores {[*scores.shape]}, got targets"
+            f"expected targets [{b}, {width - 1}] and lengths [{b}] for {of}, got targets"
             f" {[*targets.shape]} and lengths {[*frame_lengths.shape]}, {[*target_lengths.shape]}"
         )
-    return _TransducerLoss.apply(scores, targets, frame_lengths, target_lengths, blank, fastemit)  # type: ignore[return-value]
 
 
 class _TransducerLoss(torch.autograd.Function):
@@ -41,96 +80,86 @@ class _TransducerLoss(torch.autograd.Function):
     def forward(
         ctx: Any, scores: Tensor, targets: Tensor, frames: Tensor, labels: Tensor, blank: int, fastemit: float
     ) -> Tensor:
-        wide = torch.promote_types(scores.dtype, torch.float32)
-        # one row at a time: a wide copy of all scores would be the largest tensor of the whole training step
-        norm = torch.stack([row.to(wide).logsumexp(-1) for row in scores])
-        emit = scores[..., :-1, :].gather(3, targets[:, None, :, None].expand(-1, scores.shape[1], -1, 1))[..., 0]
-        log_blank, log_emit = _masked(scores[..., blank] - norm, emit - norm[..., :-1], frames, labels)
-        alpha = _forward_variables(log_blank, log_emit)
-        row = torch.arange(len(scores), device=scores.device)
-        log_likelihood = alpha[row, frames - 1, labels] + log_blank[row, frames - 1, labels]
-        ctx.save_for_backward(scores, targets, frames, labels, norm, log_blank, log_emit, alpha, log_likelihood)
+        found = transitions(scores, targets, blank)
+        alpha, likelihood = forward_variables(found.blank, found.label, frames, labels)
+        ctx.save_for_backward(scores, targets, frames, labels, *found, alpha, likelihood)
         ctx.blank, ctx.fastemit = blank, fastemit
-        return -(1 + fastemit) * log_likelihood
+        return -(1 + fastemit) * likelihood
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, weight: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
-        scores, targets, frames, labels, norm, log_blank, log_emit, alpha, log_likelihood = ctx.saved_tensors
-        beta = _backward_variables(log_blank, log_emit, frames, labels)
-        past = alpha - log_likelihood[:, None, None]
-        through_blank = (past + log_blank + beta[:, 1:, :-1]).exp() * weight[:, None, None]
-        through_label = (past[..., :-1] + log_emit + beta[:, :-1, 1:-1]).exp() * (weight * (1 + ctx.fastemit))[
-            :, None, None
-        ]
-        passing = through_blank.clone()
-        passing[..., :-1] += through_label
-        grad = torch.empty_like(scores)
-        for i in range(len(scores)):
-            row = (scores[i].to(norm.dtype) - norm[i, ..., None]).exp_().mul_(passing[i, ..., None])
-            row[..., ctx.blank] -= through_blank[i]
-            index = targets[i, None, :, None].expand(row.shape[0], -1, 1)
-            row[:, :-1].scatter_add_(2, index, -through_label[i, ..., None])
-            grad[i] = row
-        return grad, None, None, None, None, None
+        scores, targets, frames, labels, log_blank, log_label, norm, alpha, likelihood = ctx.saved_tensors
+        lattice = log_blank, log_label, alpha, likelihood, frames, labels
+        passes = backward_passes(*lattice, weight, weight * (1 + ctx.fastemit))
+        return scores_gradient(scores, norm, passes, targets, ctx.blank), None, None, None, None, None
 
 
-def _masked(log_blank: Tensor, log_emit: Tensor, frames: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Transitions that start outside an item's own lattice become impossible. [b, t, u + 1], [b, t, u]."""
-    t = torch.arange(log_blank.shape[1], device=frames.device)[None, :, None]
-    u = torch.arange(log_blank.shape[2], device=frames.device)[None, None, :]
-    late, done = t >= frames[:, None, None], u - labels[:, None, None]
-    infinity = float("inf")
-    return log_blank.masked_fill(late | (done > 0), -infinity), log_emit.masked_fill(
-        late | (done >= 0)[..., :-1], -infinity
-    )
+class _JointTransducerLoss(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        acoustic: Tensor,
+        predicted: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        targets: Tensor,
+        frames: Tensor,
+        labels: Tensor,
+        blank: int,
+        fastemit: float,
+        cells: int,
+    ) -> Tensor:
+        (b, t, _), width = acoustic.shape, predicted.shape[1]
+        wide = torch.promote_types(acoustic.dtype, torch.float32)
+        found = Transitions(*(acoustic.new_empty((b, t, width), dtype=wide) for _ in range(3)))
+        for items, span in _blocks(b, t, width, cells):
+            _, scores = _joint(acoustic[items, span], predicted[items], weight, bias)
+            for whole, part in zip(found, transitions(scores, targets[items], blank), strict=True):
+                whole[items, span] = part
+        alpha, likelihood = forward_variables(found.blank, found.label, frames, labels)
+        ctx.save_for_backward(acoustic, predicted, weight, bias, targets, frames, labels, *found, alpha, likelihood)
+        ctx.blank, ctx.fastemit, ctx.cells = blank, fastemit, cells
+        return -(1 + fastemit) * likelihood
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, factor: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        acoustic, predicted, weight, bias, targets, frames, labels, *lattice = ctx.saved_tensors
+        log_blank, log_label, norm, alpha, likelihood = lattice
+        passes = backward_passes(
+            log_blank, log_label, alpha, likelihood, frames, labels, factor, factor * (1 + ctx.fastemit)
+        )
+        into = [torch.zeros_like(x, dtype=norm.dtype) for x in (acoustic, predicted, weight, bias)]
+        for items, span in _blocks(len(acoustic), acoustic.shape[1], predicted.shape[1], ctx.cells):
+            hidden, scores = _joint(acoustic[items, span], predicted[items], weight, bias)
+            part = Passes(*(x[items, span] for x in passes))
+            grad = scores_gradient(scores, norm[items, span], part, targets[items], ctx.blank, in_place=True)
+            flat = grad.flatten(0, 2)
+            into[2] += flat.t() @ hidden.flatten(0, 2)
+            into[3] += flat.sum(0, dtype=norm.dtype)
+            grad = (grad @ weight.to(grad.dtype)).masked_fill_(hidden <= 0, 0)
+            into[0][items, span] = grad.sum(2, dtype=norm.dtype)
+            into[1][items] += grad.sum(1, dtype=norm.dtype)
+        own = (grad.to(x.dtype) for grad, x in zip(into, (acoustic, predicted, weight, bias), strict=True))
+        return *own, None, None, None, None, None, None
 
 
-def _skew(x: Tensor) -> Tensor:
-    """Column u moves down by u: anti-diagonals become rows. [b, t, u] -> [t + u - 1, b, u], filled with -inf."""
-    b, t, u = x.shape
-    wide = torch.nn.functional.pad(x.transpose(1, 2), (0, u), value=float("-inf"))
-    return wide.flatten(1)[:, : u * (t + u - 1)].view(b, u, t + u - 1).permute(2, 0, 1).contiguous()
+def _blocks(b: int, t: int, width: int, cells: int) -> Iterator[tuple[slice, slice]]:
+    """Items and frames whose lattices have about so many cells: parts of one item, or several whole ones."""
+    span = min(t, max(1, cells // width))
+    count = max(1, cells // (t * width)) if span == t else 1
+    for item in range(0, b, count):
+        for frame in range(0, t, span):
+            yield slice(item, item + count), slice(frame, frame + span)
 
 
-def _unskew(x: Tensor, t: int) -> Tensor:
-    """The inverse of `_skew`. [t + u - 1, b, u] -> [b, t, u]."""
-    n, b, u = x.shape
-    flat = torch.nn.functional.pad(x.permute(1, 2, 0).reshape(b, u * n), (0, u))
-    return flat.view(b, u, n + 1)[..., :t].transpose(1, 2)
-
-
-def _forward_variables(log_blank: Tensor, log_emit: Tensor) -> Tensor:
-    """alpha[t, u] = logaddexp(alpha[t-1, u] + blank[t-1, u], alpha[t, u-1] + emit[t, u-1]). -> [b, t, u + 1]."""
-    down = _skew(log_blank)
-    right = _skew(torch.nn.functional.pad(log_emit, (0, 1), value=float("-inf")))
-    alpha = torch.full_like(down, float("-inf"))
-    alpha[0, :, 0] = 0
-    for n in range(1, len(alpha)):
-        alpha[n] = alpha[n - 1] + down[n - 1]
-        alpha[n, :, 1:] = torch.logaddexp(alpha[n, :, 1:], alpha[n - 1, :, :-1] + right[n - 1, :, :-1])
-    return _unskew(alpha, log_blank.shape[1])
-
-
-def _backward_variables(log_blank: Tensor, log_emit: Tensor, frames: Tensor, labels: Tensor) -> Tensor:
-    """beta[t, u] = logaddexp(blank[t, u] + beta[t+1, u], emit[t, u] + beta[t, u+1]). -> [b, t + 1, u + 2].
-
-    The lattice has one more row and column of impossible cells; the cell an item ends in, after its last blank, is
-    (frames, labels) and has probability one.
-    """
-    impossible = float("-inf")
-    down = _skew(torch.nn.functional.pad(log_blank, (0, 1, 0, 1), value=impossible))
-    right = _skew(torch.nn.functional.pad(log_emit, (0, 2, 0, 1), value=impossible))
-    beta = torch.full_like(down, impossible)
-    row = torch.arange(len(frames), device=frames.device)
-    end = torch.zeros_like(beta, dtype=torch.bool)
-    end[frames + labels, row, labels] = True
-    for n in range(len(beta) - 1, -1, -1):
-        if n + 1 < len(beta):
-            beta[n] = beta[n + 1] + down[n]
-            beta[n, :, :-1] = torch.logaddexp(beta[n, :, :-1], beta[n + 1, :, 1:] + right[n, :, :-1])
-        beta[n].masked_fill_(end[n], 0)
-    return _unskew(beta, log_blank.shape[1] + 1)
+def _joint(acoustic: Tensor, predicted: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+    """Hidden units, [b, t, u + 1, j], and scores, [b, t, u + 1, v], of all pairs, in the dtype of `acoustic`."""
+    dtype = acoustic.dtype
+    with torch.autocast(acoustic.device.type, enabled=False):
+        hidden = torch.relu(acoustic[:, :, None] + predicted[:, None].to(dtype))
+        return hidden, linear(hidden, weight.to(dtype), bias.to(dtype))
 
 
 def transducer_loss_reference(

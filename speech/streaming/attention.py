@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from speech.kernels.linear import Linear
+from speech.kernels.ring_attention import Absolute, Cells, Table, Window, fused, key_positions, ring_attention
 from speech.streaming.frames import Frames, Place
 from speech.streaming.module import Device, State, Streaming, shift
 
@@ -49,24 +50,6 @@ class Rotary:
         pair = (a * cos - b * sin, a * sin + b * cos)
         turned = torch.stack(pair, -1).flatten(-2) if self.interleaved else torch.cat(pair, -1)
         return turned if self.heads is None else torch.cat([turned, x[:, self.heads :]], 1)
-
-
-@dataclass(frozen=True)
-class Absolute:
-    """Relative attention's scores, with the sinusoid of a key's own position where that of its distance would stand.
-
-    WeNet's relative attention is this: it leaves out the shift of Dai et al. 2019, appendix B. Positions are counted in
-    laps of `period` frames, a whole number of chunks, the first lap from 0 and all others from `restart`, so that a
-    stream may last for ever. A query's chunk says in which lap it sees its keys, so those before may lie below it.
-    """
-
-    period: int
-    restart: int
-
-    def __call__(self, i: Tensor, j: Tensor, chunk: int) -> Tensor:
-        """The positions at which queries of the frames i see keys of the frames j; both broadcast."""
-        begin = i.div(chunk, rounding_mode="floor") * chunk
-        return torch.where(begin < self.period, begin, begin % self.period + self.restart) + j - begin
 
 
 Position = Literal["relative", "rotary", "none"] | Rotary | Absolute
@@ -142,7 +125,7 @@ class Attention(Streaming):
         inner, shared = heads * self.head_dim, self.kv_heads * self.head_dim
         self.widths = (inner, shared, shared)
         self.ring = left + right
-        self._span = (left, chunk, right, sinks, ahead, initial)
+        self.window = Window(left, chunk or 1, right + ahead, sinks, initial)
         within = chunk - 1 if chunk else 0
         self.high, self.low = left + within, -(right + ahead + within)  # the distances that are seen, sinks aside
         if isinstance(position, Absolute):
@@ -175,7 +158,7 @@ class Attention(Streaming):
         place = frames.place
         q, k, v = self.qkv(frames.zeroed()).split(self.widths, -1)
         q, k, v = self._queries(q, place), self._keys(k, place), self._split(v)
-        seen = place.memo(("seen", *self._span), lambda: self._whole_mask(place, allowed))
+        seen = place.memo(("seen", self.window), lambda: self._whole_mask(place, allowed))
         bias = None
         if self.position == "relative":
             table = place.memo(("table", self.dim, self.high, self.low), lambda: self._whole_table(q))
@@ -228,7 +211,9 @@ class Attention(Streaming):
         if self.look_ahead:
             q = shift(state["q"], slots, q)[:, :count]
         q, k, v = self._queries(q, out), self._keys(k, place), self._split(v)
-        at, seen = place.memo(("keys", *self._span), lambda: self._chunk_mask(place, out))
+        if isinstance(state["k"], Tensor) and fused(q, k, v, state["k"]):
+            return Frames(self._fused(q, k, v, place, state, slots, kept), out)
+        at, seen = place.memo(("keys", self.window, self.ring), lambda: self._chunk_mask(place, out))
         names = ("sink_", "") if self.sinks else ("",)
         keys = [*(chosen(state[f"{name}k"], slots) for name in names), k]
         values = [*(chosen(state[f"{name}v"], slots) for name in names), v]
@@ -240,16 +225,24 @@ class Attention(Streaming):
             self._write(place, state, slots, k[:, :, :kept], v[:, :, :kept])
         return Frames(y, out)
 
+    def _fused(self, q: Tensor, k: Tensor, v: Tensor, place: Place, state: State, slots: Tensor, kept: int) -> Tensor:
+        """What the rest of `step` does, by one operation: q [b, h, t, e]; k, v [b, h', t, e] -> [b, t, d]."""
+        table = sinks = None
+        if self.tabled:
+            laps = self.position if isinstance(self.position, Absolute) else None
+            table = Table(self._folded(q)[0], self.u, self.v, self.high, laps)
+        if self.sinks:
+            sinks = Cells(state["sink_k"], state["sink_v"])
+        y = ring_attention(
+            q, k, v, Cells(state["k"], state["v"]), slots, place.start, place.stop, self.window,
+            sinks=sinks, table=table, delay=self.look_ahead, keep=kept,
+        )  # fmt: skip
+        return self.out(y)
+
     def _chunk_mask(self, place: Place, out: Place) -> tuple[Tensor, Tensor]:
         """Positions of all keys a step sees, [b, n] (sinks, ring, chunk), and which query sees which, [b, t, n]."""
-        last = place.start[:, None] - 1
-        cell = torch.arange(self.ring, device=last.device)
-        ring = last - (last - cell).remainder(max(self.ring, 1))
-        sink = torch.arange(self.sinks, device=last.device).expand(len(last), -1)
-        at = torch.cat([sink, ring, place.index], 1)
-        fresh = torch.cat([sink <= last, ring >= self.sinks, place.valid], 1)
-        inside = (at >= 0) & (at < place.stop[:, None])
-        return at, self._visible(out.index[:, :, None], at[:, None, :]) & (fresh & inside)[:, None, :]
+        at, there = key_positions(place.start, place.stop, place.count, self.ring, self.sinks)
+        return at, self._visible(out.index[:, :, None], at[:, None, :]) & there[:, None, :]
 
     def _write(self, place: Place, state: State, slots: Tensor, k: Tensor, v: Tensor) -> None:
         count = k.shape[2]
@@ -309,20 +302,11 @@ class Attention(Streaming):
 
     def _visible(self, i: Tensor, j: Tensor) -> Tensor:
         """Whether a query at i may see a key at j, by position alone."""
-        if self.chunk is not None:
-            ago = i.div(self.chunk, rounding_mode="floor") - j.div(self.chunk, rounding_mode="floor")
-            near = (ago >= 0) & (ago <= self.left // self.chunk)
-            if self.ahead:
-                near = near | ((ago == -1) & (j.remainder(self.chunk) < self.ahead))
-            if self.initial:
-                near = near | ((i < self.initial) & (j < self.initial))
-            return near | ((j < self.sinks) & (ago >= 0)) if self.sinks else near
-        near = (j >= i - self.left) & (j <= i + self.look_ahead)
-        return near | ((j < self.sinks) & (j <= i + self.look_ahead)) if self.sinks else near
+        return self.window.sees(i, j)
 
     def _looked_up(self, q: Tensor, table: Tensor, place: Place, i: Tensor, j: Tensor) -> Tensor:
         """Scores of the positions at which queries of the frames i, [b, t], see keys of the frames j, [b, n]."""
-        key = ("column", *self._span, self.position)
+        key = ("column", self.window, self.ring, self.position)
         column = place.memo(key, lambda: self._column(i[:, :, None], j[:, None, :]))
         return self._table_scores(q, table).gather(3, column[:, None].expand(-1, self.heads, -1, -1))
 

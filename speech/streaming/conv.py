@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv1d, conv2d, conv_transpose1d, pad
 
+from speech.kernels.depthwise import depthwise_conv
 from speech.streaming.frames import Frames
 from speech.streaming.module import Count, Device, State, Streaming, overlap_add, shift
 
@@ -99,6 +100,7 @@ class Conv1d(Windowed):
         conv = nn.Conv1d(dim, out_dim, (left + right) // dilation + 1, groups=groups, bias=bias)
         self.weight, self.bias = conv.weight, conv.bias
         self.dim, self.dilation, self.groups = dim, dilation, groups
+        self.depthwise = dim == out_dim == groups and stride == dilation == 1
 
     def _conv(self, x: Tensor) -> Tensor:
         y = conv1d(x.transpose(1, 2), self.weight, self.bias, self.down, 0, self.dilation, self.groups)
@@ -113,16 +115,11 @@ class Conv1d(Windowed):
 
     def step(self, frames: Frames, state: State, slots: Tensor) -> Frames:
         count = frames.data.shape[1] // self.down
-        seen = self._aligned(shift(state["tail"], slots, frames.zeroed()), frames.place.phase, count)
-        y = self._depthwise(seen) if len(self.weight) == self.groups == self.dim else self._conv(seen)
+        if self.depthwise:
+            y = depthwise_conv(frames.data, frames.place.outside, state["tail"], slots, self.weight, self.bias)
+        else:
+            y = self._conv(self._aligned(shift(state["tail"], slots, frames.zeroed()), frames.place.phase, count))
         return Frames(y, self.moved(frames.place, count))
-
-    def _depthwise(self, x: Tensor) -> Tensor:
-        """The convolution as a sum of products, which for a few frames takes less than a convolution's setting up."""
-        span = self.left + self.look_ahead + 1
-        windows = x.unfold(1, span, self.down)[..., :: self.dilation].transpose(2, 3)  # [b, t, k, d]
-        y = (windows * self.weight[:, 0].t().contiguous()).sum(2)
-        return y if self.bias is None else y + self.bias
 
 
 class Conv2d(Windowed):

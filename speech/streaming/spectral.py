@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn.functional import fold, pad
+from torch.nn.functional import pad
 
+from speech.kernels.overlap_add import over_windows, overlap_add, window_sums
 from speech.streaming.conv import Overlapping, Windowed
 from speech.streaming.frames import Frames
-from speech.streaming.module import Device, State, overlap_add, shift
+from speech.streaming.module import Device, State, shift
 
 
 def centred_window(n_fft: int, length: int | None, hop: int) -> Tensor:
@@ -64,25 +65,17 @@ class ISTFT(Overlapping):
         self.n_fft = n_fft
         self.register_buffer("window", centred_window(n_fft, window, hop))
 
-    def _sums(self, frames: Frames) -> Tensor:
-        """Overlapped windows of samples and of squared windows. [b, t, f, 2] -> [b, (t - 1) * hop + n_fft, 2]."""
-        count = frames.data.shape[1]
-        x = torch.fft.irfft(torch.view_as_complex(frames.zeroed().contiguous()), self.n_fft) * self.window
-        weight = frames.place.valid[..., None] * self.window.square()
-        columns = torch.cat([x, weight], 2).transpose(1, 2)
-        size = (1, (count - 1) * self.up + self.n_fft)
-        return fold(columns, size, (1, self.n_fft), stride=(1, self.up))[:, :, 0].transpose(1, 2)
-
-    def _divided(self, sums: Tensor) -> Tensor:
-        x, weight = sums.unbind(2)
-        return x / torch.where(weight > 1e-11, weight, 1.0)
+    def _samples(self, frames: Frames) -> Tensor:
+        """[b, t, f, 2] -> [b, t, n_fft], not windowed yet."""
+        return torch.fft.irfft(torch.view_as_complex(frames.zeroed().contiguous()), self.n_fft)
 
     def forward(self, frames: Frames) -> Frames:
-        return self.placed(frames, self._divided(self._trimmed(self._sums(frames))))
+        sums = window_sums(self._samples(frames), frames.place.valid, self.window, self.up)
+        return self.placed(frames, over_windows(self._trimmed(sums)))
 
     def init_state(self, slots: int, device: Device = None, dtype: torch.dtype | None = None) -> State:
         return {"sums": torch.zeros(slots, self.overlap, 2, device=device, dtype=dtype)}
 
     def step(self, frames: Frames, state: State, slots: Tensor) -> Frames:
-        y = self._divided(overlap_add(state["sums"], slots, self._sums(frames)))
+        y = overlap_add(self._samples(frames), frames.place.valid, self.window, self.up, state["sums"], slots)
         return Frames(y, self.moved(frames.place, y.shape[1]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from speech.kernels.snake import snake
 from speech.streaming.module import Parallel, Residual, Sequential
 from speech.vocoder.layers import DenseConv1d, context
 
@@ -17,8 +18,7 @@ class Snake(nn.Module):
         self.alpha = nn.Parameter(torch.ones(dim))
 
     def forward(self, x: Tensor) -> Tensor:
-        sine = (x * self.alpha).sin()
-        return torch.addcmul(x, sine * sine, (self.alpha + 1e-9).reciprocal())
+        return snake(x, self.alpha)
 
 
 class ResBlock(Sequential):

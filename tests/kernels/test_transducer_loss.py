@@ -7,17 +7,20 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_iter
 
-from speech.kernels.transducer_loss import transducer_loss, transducer_loss_reference
+from speech.kernels.transducer_loss import joint_transducer_loss, transducer_loss, transducer_loss_reference
+from tests.kernels.tolerances import TOLERANCES
 
 
-@pytest.mark.parametrize("case", ["a", "b"])
-@pytest.mark.parametrize("fastemit", [0.0, 0.005])
-def test_golden_values(shared: Path, case: str, fastemit: float) -> None:
-    io = np.load(shared / "fixtures/losses/io.npz")
+def golden(folder: Path, case: str, fastemit: float, device: torch.device) -> None:
+    """Loss and gradient are those of the fixture."""
+    io = np.load(folder / "fixtures/losses/io.npz")
 
-    def array(name: str) -> torch.Tensor:
-        return torch.from_numpy(io[f"rnnt_{case}_{name}"])
+    def array(name: str) -> Tensor:
+        return torch.from_numpy(io[f"rnnt_{case}_{name}"]).to(device)
 
     scores = array("logits").requires_grad_()
     lengths = array("logit_lengths"), array("target_lengths")
@@ -31,6 +34,18 @@ def test_golden_values(shared: Path, case: str, fastemit: float) -> None:
     else:
         torch.testing.assert_close(loss.double(), array("loss"), rtol=1e-5, atol=0)
         torch.testing.assert_close(grad.double(), array("grad"), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("case", ["a", "b"])
+@pytest.mark.parametrize("fastemit", [0.0, 0.005])
+def test_golden_values(shared: Path, case: str, fastemit: float) -> None:
+    golden(shared, case, fastemit, torch.device("cpu"))
+
+
+@pytest.mark.parametrize(("case", "fastemit"), [("a", 0.0), ("b", 0.005)])
+@pytest.mark.usefixtures("poisoned")
+def test_kernels_give_the_golden_values(shared: Path, device: torch.device, case: str, fastemit: float) -> None:
+    golden(shared, case, fastemit, device)
 
 
 @settings(max_examples=15, deadline=None)
@@ -81,3 +96,102 @@ def test_sixteen_bit_scores_are_summed_in_float32() -> None:
 def test_shapes_that_do_not_fit_are_named() -> None:
     with pytest.raises(ValueError, match=r"expected targets \[2, 3\]"):
         transducer_loss(torch.randn(2, 5, 4, 6), torch.zeros(2, 4, dtype=torch.long), torch.ones(2), torch.ones(2), 5)
+
+
+def problem(b: int, t: int, u: int, v: int, device: torch.device | str = "cpu") -> tuple[Tensor, ...]:
+    """Targets and lengths of items, of which the first is as long as can be and the last as short."""
+    rng = torch.Generator().manual_seed(b + t)
+    frames, labels = torch.randint(1, t + 1, (b,), generator=rng), torch.randint(0, u + 1, (b,), generator=rng)
+    frames[-1], labels[-1] = 1, 0
+    frames[0], labels[0] = t, u
+    given = torch.randint(0, v - 1, (b, u), generator=rng), frames, labels
+    return tuple(x.to(device) for x in given)
+
+
+@pytest.mark.parametrize("dtype", [*TOLERANCES, torch.float64])
+@pytest.mark.parametrize(("b", "t", "u", "v"), [(1, 1, 0, 2), (3, 7, 3, 70), (2, 3, 17, 131)])
+@pytest.mark.usefixtures("poisoned")
+def test_kernels_equal_float64(device: torch.device, dtype: torch.dtype, b: int, t: int, u: int, v: int) -> None:
+    scores = (torch.randn(b, t, u + 1, v, generator=torch.Generator().manual_seed(v)) * 3).to(device, dtype)
+    given = problem(b, t, u, v, device)
+    weight = torch.linspace(1, 2, b, dtype=torch.float64, device=device)
+    results = []
+    for f in (transducer_loss, transducer_loss_reference):
+        x = scores.clone().requires_grad_()
+        loss = f(x, *given, v - 1)
+        (loss * weight).sum().backward()
+        assert x.grad is not None and x.grad.dtype == dtype
+        results.append((loss.detach().double(), x.grad.double()))
+    rtol, atol = TOLERANCES.get(dtype, (1e-9, 1e-9))
+    torch.testing.assert_close(results[0], results[1], rtol=rtol, atol=atol)
+
+
+def joint_network(b: int, t: int, u: int, v: int, j: int, dtype: torch.dtype, device: torch.device) -> list[Tensor]:
+    rng = torch.Generator().manual_seed(7)
+    shapes = (b, t, j), (b, u + 1, j), (v, j), (v,)
+    return [torch.randn(shape, generator=rng, dtype=torch.float64).to(device, dtype) for shape in shapes]
+
+
+def joint_and_plain(own: list[Tensor], given: tuple[Tensor, ...], blank: int, cells: int) -> list[list[Tensor]]:
+    """Loss and the gradients of acoustic, predicted, weight and bias; then the same of whole scores in float64."""
+    out = []
+    for fused in (True, False):
+        leaves = [x.detach().to(x.dtype if fused else torch.float64).requires_grad_() for x in own]
+        if fused:
+            loss = joint_transducer_loss(*leaves, *given, blank, 0.01, cells=cells)
+        else:
+            acoustic, predicted, weight, bias = leaves
+            scores = torch.relu(acoustic[:, :, None] + predicted[:, None]) @ weight.T + bias
+            loss = transducer_loss(scores, *given, blank, 0.01)
+        (loss * torch.linspace(1, 2, len(loss), device=loss.device)).sum().backward()
+        out.append([loss.detach().double(), *(x.grad.double() for x in leaves if x.grad is not None)])
+    return out
+
+
+@pytest.mark.parametrize("cells", [1, 11, 40, 10**6])
+def test_scores_in_blocks_are_as_good_as_whole_ones(cells: int) -> None:
+    own = joint_network(3, 5, 3, 7, 6, torch.float64, torch.device("cpu"))
+    ours, theirs = joint_and_plain(own, problem(3, 5, 3, 7), 6, cells)
+    assert len(ours) == 5
+    torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-10)
+
+
+@pytest.mark.parametrize("dtype", TOLERANCES)
+@pytest.mark.usefixtures("poisoned")
+def test_kernels_on_blocks_equal_float64(device: torch.device, dtype: torch.dtype) -> None:
+    own = [x * 0.3 for x in joint_network(2, 3, 3, 17, 6, dtype, device)]
+    ours, theirs = joint_and_plain(own, problem(2, 3, 3, 17, device), 0, 8)
+    rtol, atol = TOLERANCES[dtype]
+    for x, y in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(x, y, rtol=rtol, atol=atol * max(1.0, float(y.abs().max())))
+
+
+class Largest(TorchDispatchMode):
+    """The size of the largest tensor that any operation returns."""
+
+    elements = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+        out = func(*args, **(kwargs or {}))
+        self.elements = max([self.elements, *(x.numel() for x in tree_iter(out) if isinstance(x, Tensor))])
+        return out
+
+
+def test_scores_of_all_pairs_never_exist() -> None:
+    b, t, u, v = 2, 20, 9, 40
+    with Largest() as most:
+        joint_and_plain(joint_network(b, t, u, v, 4, torch.float32, torch.device("cpu")), problem(b, t, u, v), 39, 50)
+    assert most.elements == b * t * (u + 1) * v  # of the plain path
+    leaves = [x.requires_grad_() for x in joint_network(b, t, u, v, 4, torch.float32, torch.device("cpu"))]
+    with Largest() as most:
+        joint_transducer_loss(*leaves, *problem(b, t, u, v), 39, cells=50).sum().backward()
+    assert most.elements == 50 * v
+
+
+def test_a_joint_network_whose_shapes_do_not_fit_is_named() -> None:
+    own = joint_network(2, 5, 3, 7, 6, torch.float32, torch.device("cpu"))
+    lengths = torch.ones(2, dtype=torch.long)
+    with pytest.raises(
+        ValueError, match=r"expected targets \[2, 3\] .* for \[2, 5, 6\] frames and \[2, 4, 6\] predictions"
+    ):
+        joint_transducer_loss(*own, torch.zeros(2, 4, dtype=torch.long), lengths, lengths, 6)

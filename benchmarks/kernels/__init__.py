@@ -1,0 +1,1 @@
+"""Every kernel beside its PyTorch reference; one module of cases an op."""

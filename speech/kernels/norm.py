@@ -1,0 +1,143 @@
+"""A residual sum and the layer norm behind it, in one launch: between the branches of a Conformer and of a DiT."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import layer_norm
+
+from speech.kernels.backend import jit, tl, triton
+from speech.kernels.dispatch import infers
+
+
+def add_norm(
+    x: Tensor, y: Tensor, weight: Tensor, bias: Tensor, *, scale: float = 1.0, eps: float = 1e-5
+) -> tuple[Tensor, Tensor]:
+    """s = x + scale * y, and layer_norm(s) * weight + bias (Ba et al. 2016, arXiv 1607.06450).
+
+    x, y: [b, t, d]; weight, bias: [d]. Returns both, each [b, t, d].
+    """
+    if not infers(x, y, weight, bias):
+        return add_norm_reference(x, y, weight, bias, scale=scale, eps=eps)
+    return _launch(x, y, None, scale, weight[None], bias[None], eps, modulated=False)
+
+
+def add_norm_reference(
+    x: Tensor, y: Tensor, weight: Tensor, bias: Tensor, *, scale: float = 1.0, eps: float = 1e-5
+) -> tuple[Tensor, Tensor]:
+    """The same in PyTorch."""
+    x = torch.add(x, y, alpha=scale)
+    return x, layer_norm(x, weight.shape, weight, bias, eps)
+
+
+def modulate(x: Tensor, scale: Tensor, shift: Tensor, *, eps: float = 1e-6) -> Tensor:
+    """layer_norm(x) * (1 + scale) + shift: adaptive layer norm (Peebles and Xie 2023, arXiv 2212.09748).
+
+    x: [b, t, d]; scale, shift: [1 or b, 1, d]. Returns [b, t, d].
+    """
+    if not infers(x, scale, shift):
+        return modulate_reference(x, scale, shift, eps=eps)
+    return _launch(x, None, None, 1.0, scale, shift, eps, modulated=True)[1]
+
+
+def modulate_reference(x: Tensor, scale: Tensor, shift: Tensor, *, eps: float = 1e-6) -> Tensor:
+    """The same in PyTorch."""
+    return torch.addcmul(shift, layer_norm(x, x.shape[-1:], eps=eps), 1 + scale)
+
+
+def add_modulate(
+    x: Tensor, y: Tensor, gate: Tensor, scale: Tensor, shift: Tensor, *, eps: float = 1e-6
+) -> tuple[Tensor, Tensor]:
+    """s = x + gate * y, and layer_norm(s) * (1 + scale) + shift: from one branch of a DiT layer to the next.
+
+    x, y: [b, t, d]; gate, scale, shift: [1 or b, 1, d]. Returns both, each [b, t, d].
+    """
+    if not infers(x, y, gate, scale, shift):
+        return add_modulate_reference(x, y, gate, scale, shift, eps=eps)
+    return _launch(x, y, gate, 1.0, scale, shift, eps, modulated=True)
+
+
+def add_modulate_reference(
+    x: Tensor, y: Tensor, gate: Tensor, scale: Tensor, shift: Tensor, *, eps: float = 1e-6
+) -> tuple[Tensor, Tensor]:
+    """The same in PyTorch."""
+    x = torch.addcmul(x, gate, y)
+    return x, modulate_reference(x, scale, shift, eps=eps)
+
+
+def _launch(
+    x: Tensor,
+    y: Tensor | None,
+    gate: Tensor | None,
+    factor: float,
+    scale: Tensor,
+    shift: Tensor,
+    eps: float,
+    *,
+    modulated: bool,
+) -> tuple[Tensor, Tensor]:
+    """x + factor * gate * y (or x alone) and its norm, times `scale`, or 1 + `scale` if `modulated`, plus `shift`."""
+    x = x.contiguous()
+    t, d = x.shape[-2:]
+    vectors = [v if v is None or v.stride(-1) == 1 else v.contiguous() for v in (gate, scale, shift)]
+    strides = [0 if v is None or len(v) == 1 else v.stride(0) for v in vectors]
+    total, normed = x if y is None else torch.empty_like(x), torch.empty_like(x)
+    channels = triton.next_power_of_2(d)
+    _residual_norm_kernel[(x.numel() // d,)](
+        x,
+        None if y is None else y.contiguous(),
+        *vectors,
+        total,
+        normed,
+        t,
+        d,
+        *strides,
+        factor,
+        eps,
+        MODULATED=modulated,
+        CHANNELS=channels,
+        num_warps=min(max(channels // 256, 1), 8),
+    )
+    return total, normed
+
+
+@jit
+def _residual_norm_kernel(
+    x_ptr,  # [b, t, d]
+    y_ptr,  # [b, t, d] or none
+    gate_ptr,  # [b, d], as scale and shift; none: 1
+    scale_ptr,
+    shift_ptr,
+    total_ptr,  # [b, t, d]
+    normed_ptr,  # [b, t, d]
+    t,
+    d,
+    gate_stride,
+    scale_stride,
+    shift_stride,
+    factor,
+    eps,
+    MODULATED: tl.constexpr,
+    CHANNELS: tl.constexpr,
+):
+    """One frame."""
+    frame = tl.program_id(0).to(tl.int64)
+    row = frame // t
+    channel = tl.arange(0, CHANNELS)
+    within = channel < d
+    at = frame * d + channel
+    x = tl.load(x_ptr + at, mask=within, other=0.0).to(tl.float32)
+    if y_ptr is not None:
+        y = factor * tl.load(y_ptr + at, mask=within, other=0.0).to(tl.float32)
+        if gate_ptr is not None:
+            y *= tl.load(gate_ptr + row * gate_stride + channel, mask=within, other=0.0).to(tl.float32)
+        total = (x + y).to(total_ptr.dtype.element_ty)
+        tl.store(total_ptr + at, total, mask=within)
+        x = total.to(tl.float32)  # what is normed is the sum that is handed on
+    centred = tl.where(within, x - tl.sum(x, 0) / d, 0.0)
+    x = centred * tl.rsqrt(tl.sum(centred * centred, 0) / d + eps)
+    scale = tl.load(scale_ptr + row * scale_stride + channel, mask=within, other=0.0).to(tl.float32)
+    if MODULATED:
+        scale += 1.0
+    shift = tl.load(shift_ptr + row * shift_stride + channel, mask=within, other=0.0).to(tl.float32)
+    tl.store(normed_ptr + at, x * scale + shift, mask=within)
