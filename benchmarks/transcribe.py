@@ -23,22 +23,33 @@ from statistics import median, quantiles
 import numpy as np
 import torch
 
-import speech
 from benchmarks.ledger import ROOT
 from benchmarks.measure import Result, Samples
 from speech.asr.events import Event, Final, Partial
+from speech.asr.live import LiveStream
 from speech.asr.recogniser import Recogniser
+from speech.asr.recording import Source
+from speech.asr.whisper.recogniser import WhisperRecogniser
 from speech.audio.file import read
 from speech.errors import SpeechError
+from speech.hub.load import load_recogniser
 
 BLOCK = 0.02  # seconds that a microphone delivers at a time
+
+Either = Recogniser | WhisperRecogniser
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("--model", default="asr", help="name, folder or file of a recogniser")
     parser.add_argument("--audio", type=Path, default=ROOT / "demo" / "demo.flac", help="the recording")
-    parser.add_argument("--look-ahead", type=int, nargs="+", help="milliseconds (default: all that the model has)")
+    parser.add_argument(
+        "--look-ahead",
+        "--chunk",
+        type=int,
+        nargs="+",
+        help="milliseconds of look-ahead, or of a Whisper's chunks (default: all that the model has)",
+    )
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=5, help="times the recording is heard for each speed")
     parser.add_argument("--minutes", type=float, default=60, help="length of the stream whose memory is measured")
@@ -50,9 +61,9 @@ def run(options: argparse.Namespace) -> Iterator[Result]:
     if options.smoke:
         options.repeats, options.minutes = 1, 0.1
     torch.set_num_threads(options.threads)
-    recogniser = speech.load(options.model, device="cpu")
+    recogniser = load_recogniser(options.model, device="cpu")
     samples = read(options.audio, recogniser.sample_rate).samples
-    ahead = options.look_ahead or recogniser.look_aheads
+    ahead = options.look_ahead or paces(recogniser)
     yield from speed(recogniser, samples, ahead, options.repeats, options.threads)
     for milliseconds in ahead:
         yield from delay(recogniser, samples, milliseconds, options.threads)
@@ -62,16 +73,36 @@ def run(options: argparse.Namespace) -> Iterator[Result]:
             yield errors(recogniser, options.wer, milliseconds)
 
 
-def speed(
-    recogniser: Recogniser, samples: np.ndarray, ahead: list[int], repeats: int, threads: int
-) -> Iterator[Result]:
+def paces(recogniser: Either) -> list[int]:
+    """The milliseconds of look-ahead, or of a Whisper's chunks, that there are."""
+    if isinstance(recogniser, WhisperRecogniser):
+        return recogniser.chunks or [recogniser.chunk]
+    return recogniser.look_aheads
+
+
+def opened(recogniser: Either, milliseconds: int) -> LiveStream:
+    """A live stream at one of these paces."""
+    if isinstance(recogniser, WhisperRecogniser):
+        return recogniser.stream(recogniser.sample_rate, chunk=milliseconds)
+    return recogniser.stream(recogniser.sample_rate, look_ahead=milliseconds)
+
+
+def whole(recogniser: Either, source: Source, milliseconds: int) -> str:
+    """What is said in a file, or in samples at the model's rate."""
+    rate = recogniser.sample_rate if isinstance(source, np.ndarray) else None
+    if isinstance(recogniser, WhisperRecogniser):
+        return recogniser.transcribe(source, rate, chunk=milliseconds).text
+    return recogniser.transcribe(source, rate, look_ahead=milliseconds).text
+
+
+def speed(recogniser: Either, samples: np.ndarray, ahead: list[int], repeats: int, threads: int) -> Iterator[Result]:
     """Real-time factors; whole file and live stream of every look-ahead take turns. samples: [n]."""
     taken: dict[str, Samples] = {}
     for turn in range(repeats + 1):
         for milliseconds in ahead:
-            whole = taken.setdefault(f"{milliseconds} ms, whole file", Samples())
+            file = taken.setdefault(f"{milliseconds} ms, whole file", Samples())
             live = taken.setdefault(f"{milliseconds} ms, live", Samples())
-            whole.time(lambda ms=milliseconds: recogniser.transcribe(samples, recogniser.sample_rate, look_ahead=ms))
+            file.time(lambda ms=milliseconds: whole(recogniser, samples, ms))
             live.time(lambda ms=milliseconds: listen(recogniser, samples, ms))
         if not turn and repeats > 1:  # warms up
             taken.clear()
@@ -79,12 +110,12 @@ def speed(
         yield from times.results(case, threads, scale=recogniser.sample_rate / len(samples), unit="x real time")
 
 
-def listen(recogniser: Recogniser, samples: np.ndarray, milliseconds: int) -> list[tuple[float, Event]]:
+def listen(recogniser: Either, samples: np.ndarray, milliseconds: int) -> list[tuple[float, Event]]:
     """Events of a live stream and when they come, in seconds on the simulated clock. samples: [n]."""
     rate = recogniser.sample_rate
     size = round(BLOCK * rate)
     clock, events = 0.0, []
-    with recogniser.stream(rate, look_ahead=milliseconds) as stream:
+    with opened(recogniser, milliseconds) as stream:
         for end in range(size, len(samples) + size, size):
             begun = time.perf_counter()
             found = stream.push(samples[end - size : end])
@@ -95,7 +126,7 @@ def listen(recogniser: Recogniser, samples: np.ndarray, milliseconds: int) -> li
     return events
 
 
-def delay(recogniser: Recogniser, samples: np.ndarray, milliseconds: int, threads: int) -> Iterator[Result]:
+def delay(recogniser: Either, samples: np.ndarray, milliseconds: int, threads: int) -> Iterator[Result]:
     """How long after their ends words are first seen. samples: [n]."""
     case, delays = f"{milliseconds} ms, live", word_delays(listen(recogniser, samples, milliseconds))
     yield Result(case, "words", len(delays), "", 1, threads)
@@ -118,7 +149,7 @@ def word_delays(events: list[tuple[float, Event]]) -> list[float]:
     return delays
 
 
-def memory(recogniser: Recogniser, samples: np.ndarray, minutes: float, threads: int) -> Iterator[Result]:
+def memory(recogniser: Either, samples: np.ndarray, minutes: float, threads: int) -> Iterator[Result]:
     """Resident memory early and late in one live stream of the looped recording. samples: [n]."""
     rate, early = recogniser.sample_rate, min(1.0, minutes / 2)
     heard = 0
@@ -139,7 +170,7 @@ def resident() -> int:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
-def errors(recogniser: Recogniser, folder: Path, milliseconds: int) -> Result:
+def errors(recogniser: Either, folder: Path, milliseconds: int) -> Result:
     """Word error rate over the recordings that `manifest.jsonl` of `folder` lists with their `text`."""
     import jiwer
 
@@ -147,6 +178,6 @@ def errors(recogniser: Recogniser, folder: Path, milliseconds: int) -> Result:
 
     lines = (folder / "manifest.jsonl").read_text().splitlines()
     entries = [entry for entry in map(json.loads, lines) if entry.get("text")]
-    said = [normalise(recogniser.transcribe(folder / e["audio"], look_ahead=milliseconds).text) for e in entries]
+    said = [normalise(whole(recogniser, folder / e["audio"], milliseconds)) for e in entries]
     rate = jiwer.wer([normalise(entry["text"]) for entry in entries], said)
     return Result(f"{milliseconds} ms, whole file", "word errors", 100 * rate, "%", len(entries))

@@ -29,10 +29,11 @@ from benchmarks.measure import Result, Samples
 from benchmarks.transcribe import resident
 from benchmarks.tts.untrained import SIZES, untrained, untrained_lm
 from speech.hub.load import load_synthesiser
+from speech.streaming.lane import alone
 from speech.tts.generation import Generation
 from speech.tts.lm import TextSpeechLM
 from speech.tts.reader import Reader
-from speech.tts.render import Acoustics
+from speech.tts.render import Acoustics, Renderer
 from speech.tts.sampling import Sampler, SamplingConfig, uniform
 from speech.tts.stages import Stage, Stages
 from speech.tts.synthesiser import Synthesiser
@@ -184,11 +185,12 @@ def chunks(synthesiser: Synthesiser, seconds: list[float], repeats: int) -> Iter
         codes = torch.randint(model.flow.config.vocabulary, (max(marks) * size + size,)).tolist()
         voice = Voice.plain(torch.randn(model.flow.config.speaker), model.flow.config.mel)
         stages = Timed()
-        renderer, given = acoustics.stream(voice, stages=stages), acoustics.codes_before_sound - size
-        renderer.push(codes[:given])
+        renderer, given = Renderer(acoustics, voice, stages=stages), acoustics.codes_before_sound - size
+        alone(renderer.beginning())
+        alone(renderer.pushing(codes[:given]))
         for number in range(1, max(marks) + 1):
             before = _spent(stages)
-            renderer.push(codes[given : given + size])
+            alone(renderer.pushing(codes[given : given + size]))
             given += size
             if number in marks:
                 for metric, value in _spent(stages).items():

@@ -33,10 +33,9 @@ from speech.hub.load import load_converter
 from speech.hub.models import list_models
 from speech.streaming.frames import Frames
 from speech.streaming.module import Count, Device, Pointwise, Sequential, State, Streaming
-from speech.streaming.timing import phase_for
 from speech.vc.converter import chunk_frames
 from speech.vc.model import ConverterModel
-from speech.vc.session import ConversionStream, latency_of
+from speech.vc.session import ConversionStream, Setup
 
 PROMPT = 300  # mel frames of the target's recording: 3 s, as those of the original's times
 WARM = 5  # pushes that do not count
@@ -152,16 +151,15 @@ def listen(model: ConverterModel, setting: Setting, rate: int, seconds: float) -
     network, contents = model.network.at(frames), model.contents(frames)
     with torch.no_grad():
         speaker, mel = torch.randn(1, config.network.speaker), torch.randn(1, PROMPT, config.network.mel)
-        stage = network.pipeline(network.target(speaker, mel), sampling)
+        target, stage = network.target(speaker, mel), network.pipeline(PROMPT, sampling)
     own = model.pipeline(contents, stage, config.sample_rate, config.vocoder.sample_rate)
     pipeline = clocked(model.pipeline(contents, stage, rate, rate), taken)
-    clocked_network: Streaming = pipeline.get_submodule("network")  # type: ignore[assignment]
-    stream = ConversionStream(pipeline, lambda _: clocked_network, "random", rate, rate)
+    stream = ConversionStream(Setup(pipeline, rate, rate), lambda _: target, "random")
     total = taken["total"] = Samples()
     delays = {
         "resampling in": stream.latency.resampling_in,
         "resampling out": stream.latency.resampling_out,
-        "total": latency_of(own, config.sample_rate, own.grain, phase_for(own)).total,
+        "total": Setup(own, config.sample_rate, config.vocoder.sample_rate).latency.total,
     }
     heard = Heard(setting.chunk / 1e3, pipeline.grain / rate, delays, taken)
     draw = np.random.default_rng(0)

@@ -13,6 +13,7 @@ from speech.audio.resample import Resampler
 from speech.audio.samples import to_float
 from speech.audio.vad import SAMPLE_RATE, VoiceActivity, VoiceMark
 from speech.errors import SpeechError
+from speech.streaming.lane import Asking, Seat, alone
 
 
 class LiveStream(ABC):
@@ -28,6 +29,7 @@ class LiveStream(ABC):
         if voice and rate != SAMPLE_RATE:
             raise SpeechError(f"expected a model at {SAMPLE_RATE} Hz beside voice activity, got one at {rate} Hz")
         self.sample_rate, self.rate, self._voice = sample_rate, rate, voice
+        self._resampler = Resampler(sample_rate, rate)  # a rate that is not fit is told before a seat is taken
         self._closed = False
 
     def reset(self) -> None:
@@ -57,25 +59,45 @@ class LiveStream(ABC):
 
         Raises SpeechError for any other array, for NaN or infinity, and for a stream that was flushed or closed.
         """
+        return alone(self.hearing(self.taken(pcm)))
+
+    def flush(self) -> list[Event]:
+        """End the stream: decode all that was pushed, to its last sample, and finish the running utterance."""
+        return alone(self.ending())
+
+    def taken(self, pcm: np.ndarray) -> np.ndarray:
+        """Check samples as `push` does, and count them; returns them at the model's rate, for `hearing`."""
         self._check_open()
         if self._ended:
             raise SpeechError("expected an open stream, but it was flushed: call reset() to begin another")
         x = to_float(pcm)
         self._received += len(x)
-        return self._feed(self._resampler.push(x))
+        return self._resampler.push(x)
 
-    def flush(self) -> list[Event]:
-        """End the stream: decode all that was pushed, to its last sample, and finish the running utterance."""
+    @abstractmethod
+    def hearing(self, x: np.ndarray) -> Asking[list[Event]]:
+        """Hear samples [n] at the model's rate, step by step. What happens must not hang on how they were cut."""
+
+    def ending(self) -> Asking[list[Event]]:
+        """As `flush`, step by step."""
         self._check_open()
         if self._ended:
             raise SpeechError("expected an open stream, but it was flushed already: call reset() to begin another")
-        events = self._feed(self._resampler.flush())
+        events = yield from self.hearing(self._resampler.flush())
         self._ended = True
-        return events + self._finish()
+        return events + (yield from self._finish())
+
+    @property
+    @abstractmethod
+    def seats(self) -> list[Seat]:
+        """Where all that the networks know of the stream lies."""
 
     def close(self) -> None:
         """Let the stream go; closing twice is fine."""
-        self._closed = True
+        if not self._closed:
+            self._closed = True
+            for seat in self.seats:
+                seat.close()
 
     def __enter__(self) -> Self:
         return self
@@ -90,11 +112,7 @@ class LiveStream(ABC):
         """Set everything of a stream to its start."""
 
     @abstractmethod
-    def _feed(self, x: np.ndarray) -> list[Event]:
-        """Hear samples [n] at the model's rate. What happens must not hang on how they were cut."""
-
-    @abstractmethod
-    def _finish(self) -> list[Event]:
+    def _finish(self) -> Asking[list[Event]]:
         """Hear the rest, and finish the running utterance."""
 
     def _check_open(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import torch
@@ -10,6 +10,7 @@ import torch
 from speech.asr.endpoint import EndpointConfig, frames
 from speech.asr.events import Transcript
 from speech.asr.greedy import CTCGreedy, Greedy, RNNTGreedy
+from speech.asr.host import RecogniserHost
 from speech.asr.model import FastConformer
 from speech.asr.recording import Source, transcribed
 from speech.asr.session import Setup, Stream
@@ -111,6 +112,13 @@ class Recogniser:
         voice: watch for voice with this, which serves one stream at a time.
         """
         return Stream(self._setup(look_ahead, decoder), sample_rate, voice)
+
+    def host(
+        self, slots: int, *, look_aheads: Sequence[int] | None = None, decoder: str | None = None
+    ) -> RecogniserHost:
+        """Room for `slots` streams at each of these look-aheads (default: the recogniser's), for an `Engine`."""
+        known = {ms: self._setup(ms, decoder) for ms in look_aheads or (self.look_ahead,)}
+        return RecogniserHost(known, self.model.config.encoder.dim, slots)
 
     def _pipeline(self, context: tuple[int, int]) -> Sequential:
         """Samples to encoder frames at one context; made once, shared by all streams."""

@@ -7,7 +7,7 @@ import math
 import struct
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -21,9 +21,8 @@ from speech.asr.tokenizer import Tokenizer
 from speech.asr.words import Words
 from speech.audio.vad import VoiceActivity, VoiceMark
 from speech.errors import SpeechError
-from speech.streaming.arena import Arena
 from speech.streaming.driver import Driver
-from speech.streaming.frames import OPEN, Frames, Place
+from speech.streaming.lane import Asking, Call, Lane, Seat
 from speech.streaming.module import Streaming
 from speech.streaming.timing import Timing, phase_for
 
@@ -55,23 +54,42 @@ class Setup:
         """Seconds of an encoder frame."""
         return self.pipeline.down / self.pipeline.up / self.rate
 
+    def lanes(self, slots: int = 1) -> Lanes:
+        """Room for so many streams."""
+        encoder = Lane(self.pipeline, slots)
+        return Lanes(encoder, Lane(self.decoder, slots, device=encoder.device, dtype=encoder.dtype))
+
+
+class Lanes(NamedTuple):
+    """Where streams of one setup step."""
+
+    encoder: Lane
+    decoder: Lane
+
 
 class Stream(LiveStream):
     """One live stream through encoder and greedy decoder.
 
     Events come in the order in which things happen. Greedy decoding never takes a token back, so of a `Partial` all but
     the last word, which may still grow, is stable. With `voice`, which is then this stream's alone, `SpeechStart` and
-    `SpeechEnd` tell of voice, and its absence ends utterances too; without, they tell of decoded words.
+    `SpeechEnd` tell of voice, and its absence ends utterances too; without, they tell of decoded words. lanes: where it
+    steps (default: of its own).
     """
 
-    def __init__(self, setup: Setup, sample_rate: int, voice: VoiceActivity | None = None) -> None:
+    def __init__(
+        self, setup: Setup, sample_rate: int, voice: VoiceActivity | None = None, lanes: Lanes | None = None
+    ) -> None:
         super().__init__(sample_rate, setup.rate, voice)
-        self.setup = setup
-        self._driver = Driver(setup.pipeline, setup.chunk, phase=setup.phase, input_dtype=torch.float32)
-        device, dtype = self._driver.device, self._driver.dtype
-        self._arena = Arena(setup.decoder.init_state(1, "meta", dtype), 1, device)
-        self._slot = torch.zeros(1, dtype=torch.long, device=device)
+        self.setup, lanes = setup, lanes or setup.lanes()
+        self._driver = Driver(
+            setup.pipeline, setup.chunk, phase=setup.phase, input_dtype=torch.float32, lane=lanes.encoder
+        )
+        self._decoder = lanes.decoder.open()
         self.reset()
+
+    @property
+    def seats(self) -> list[Seat]:
+        return [self._driver.seat, self._decoder]
 
     @property
     def latency(self) -> float:
@@ -79,13 +97,35 @@ class Stream(LiveStream):
 
     def _begin(self) -> None:
         self._driver.reset()
-        self._arena.reset([0])
+        self._decoder.reset()
         self._reporter = Reporter(self.setup, self._voice is not None)
 
-    def _finish(self) -> list[Event]:
+    def hearing(self, x: np.ndarray) -> Asking[list[Event]]:
+        events: list[Event] = []
+        while len(x):
+            room = self._driver.room
+            if self._voice:
+                events += [self._reporter.mark(mark) for mark in self._voice.push(x[:room])]
+            done = self._driver.emitted
+            tokens = yield from self._decoded(done, (yield from self._driver.pushing(torch.tensor(x[:room]))))
+            if self._driver.emitted > done:
+                events += self._reporter.advance(tokens, self._driver.emitted)
+            x = x[room:]
+        return events
+
+    def _finish(self) -> Asking[list[Event]]:
         events = [self._reporter.mark(mark) for mark in (self._voice.flush() if self._voice else ())]
-        tokens, decoded = self._decode(self._driver.emitted, self._driver.flush())
-        return events + self._reporter.advance(tokens, decoded) + self._reporter.finish(self.duration)
+        done = self._driver.emitted
+        tokens = yield from self._decoded(done, (yield from self._driver.flushing()))
+        return [
+            *events,
+            *self._reporter.advance(tokens, self._driver.emitted),
+            *self._reporter.finish(self.duration),
+        ]
+
+    def _decoded(self, first: int, y: Tensor) -> Asking[list[Token]]:
+        """The tokens of encoder frames [t, d] that begin at `first`."""
+        return (yield Call(self._decoder, y, first)) if len(y) else []
 
     def _check_portable(self) -> None:
         """Raise SpeechError where there is state that no snapshot holds."""
@@ -96,28 +136,6 @@ class Stream(LiveStream):
                 f"got one at {self.sample_rate} Hz {'with' if self._voice else 'without'} it: resample before pushing"
             )
 
-    def _feed(self, x: np.ndarray) -> list[Event]:
-        """Run samples at the pipeline's rate chunk by chunk, so that events do not depend on how they were pushed."""
-        events: list[Event] = []
-        while len(x):
-            room = self._driver.room
-            if self._voice:
-                events += [self._reporter.mark(mark) for mark in self._voice.push(x[:room])]
-            done = self._driver.emitted
-            tokens, decoded = self._decode(done, self._driver.push(torch.tensor(x[:room])))
-            if decoded > done:
-                events += self._reporter.advance(tokens, decoded)
-            x = x[room:]
-        return events
-
-    def _decode(self, first: int, y: Tensor) -> tuple[list[Token], int]:
-        """Decode encoder frames [t, d] that begin at `first`; returns the tokens and the frames decoded so far."""
-        if not len(y):
-            return [], first
-        place = Place(self._slot + first, self._slot + OPEN, len(y))
-        with torch.inference_mode():
-            return self.setup.decoder.step(Frames(y[None], place), self._arena.state, self._slot)[0], first + len(y)
-
     def snapshot(self) -> bytes:
         """The stream as it stands, as bytes, to go on with later or elsewhere by `restore`.
 
@@ -125,7 +143,7 @@ class Stream(LiveStream):
         """
         self._check_portable()
         told = {"received": self._received, "ended": self._ended, "reporter": self._reporter.snapshot()}
-        parts = json.dumps(told).encode(), self._driver.snapshot(), self._arena.save(0)
+        parts = json.dumps(told).encode(), self._driver.snapshot(), self._decoder.save()
         return HEADER.pack(MAGIC, VERSION, len(parts[0]), len(parts[1])) + b"".join(parts)
 
     def restore(self, data: bytes) -> None:
@@ -147,7 +165,7 @@ class Stream(LiveStream):
         if told_end + driver_size > len(data):
             raise SpeechError(f"expected a whole snapshot, got {len(data)} bytes: it was cut short")
         self.reset()
-        self._arena.load(0, data[told_end + driver_size :])
+        self._decoder.load(data[told_end + driver_size :])
         self._driver.restore(data[told_end : told_end + driver_size])
         try:
             told = json.loads(data[HEADER.size : told_end])

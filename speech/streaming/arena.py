@@ -21,7 +21,14 @@ HEADER = struct.Struct("<4sI16sQ")  # magic, version, fingerprint of the layout,
 
 
 class Full(SpeechError):
-    """No slot is free."""
+    """No slot is free, or the machine has no time for one stream more.
+
+    retry_after: seconds after which it may be worth asking again, where something is known of it.
+    """
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class Arena:

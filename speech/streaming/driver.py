@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from speech.errors import SpeechError
-from speech.streaming.arena import Arena, home_of
+from speech.streaming.arena import Arena
 from speech.streaming.frames import OPEN, Frames, Place
+from speech.streaming.lane import Asking, Call, Lane, alone
 from speech.streaming.module import Device, Streaming
 from speech.streaming.timing import check, phase_for
 
@@ -21,12 +22,17 @@ HEADER = struct.Struct("<4sIqqqqI?")  # magic, version, chunk, phase, steps, fra
 class Driver:
     """Runs one live stream through `module` in chunks of one size. Frames: [t, *shape]; outputs: [t', ...].
 
+    `push` and `flush` run the stream's steps at once; `pushing` and `flushing` yield them as calls, for who steps many
+    streams together. Frames stay where they came from until their step: a piece that brings none goes to no device.
+
     module: in evaluation mode. chunk: input frames a step, a multiple of `module.grain`. shape: of one input frame
     (samples: ()). phase: the input index at which the stream begins (default: the one with the least latency).
     dtype: of the floating state (default: the module's own). input_dtype: of the input frames (default: the same).
-    outputs: shape of one output (default: it is found out by making some, which takes a step where none are ready yet).
+    outputs: shape of one output (default: it is found out by making some, which takes a step where none are ready and
+    the lane has taken none).
     opening: input frames of the first step, a multiple of `module.grain`, where a stream must begin with more (default:
-    `chunk`).
+    `chunk`). lane: of that module, in which the stream takes a seat (default: one of its own); device and dtype are
+    the lane's.
     """
 
     def __init__(
@@ -41,28 +47,32 @@ class Driver:
         input_dtype: torch.dtype | None = None,
         outputs: tuple[int, ...] | None = None,
         opening: int | None = None,
+        lane: Lane | None = None,
     ) -> None:
-        home = home_of(module)
         self.module, self.chunk, self.shape = module, chunk, shape
-        self.device, self.dtype = torch.device(device or home[0]), dtype or home[1]
+        lane = lane or Lane(module, device=device, dtype=dtype)
+        self.device, self.dtype = lane.device, lane.dtype
         self.input_dtype = input_dtype or self.dtype
         self.phase = phase_for(module) if phase is None else phase
         self._opening = chunk if opening is None else opening
         for frames in (chunk, self._opening):
             check(module, frames, self.phase)
         self._first = module.first(self.phase)
-        self.arena = Arena(module, 1, self.device, self.dtype)
-        self._slot = torch.zeros(1, dtype=torch.long, device=self.device)
-        self._empty = None if outputs is None else torch.zeros(0, *outputs, device=self.device, dtype=self.dtype)
+        self.seat = lane.open()
+        self._empty = None if outputs is None else torch.zeros(0, *outputs, device=lane.answers, dtype=self.dtype)
         self._begin()
 
     def reset(self) -> None:
         """Begin another stream."""
-        self.arena.reset([0])
+        self.seat.reset()
         self._begin()
 
+    def close(self) -> None:
+        """Give the seat back."""
+        self.seat.close()
+
     def _begin(self) -> None:
-        self._pending = torch.zeros(-self.phase, *self.shape, device=self.device, dtype=self.input_dtype)
+        self._pieces, self._held = [torch.zeros(-self.phase, *self.shape, dtype=self.input_dtype)], -self.phase
         self._steps = self.received = 0
         self._ended = False
 
@@ -75,7 +85,7 @@ class Driver:
     @property
     def room(self) -> int:
         """Input frames that are missing for the next step."""
-        return self._due - len(self._pending)
+        return self._due - self._held
 
     @property
     def _due(self) -> int:
@@ -97,58 +107,76 @@ class Driver:
 
         Raises `SpeechError` after `flush` or for frames of another shape.
         """
+        return alone(self.pushing(x))
+
+    def pushing(self, x: Tensor) -> Asking[Tensor]:
+        """As `push`, step by step."""
         if self._ended:
             raise SpeechError("expected an open stream, but it was flushed: call reset() to begin another")
         if tuple(x.shape[1:]) != self.shape or not x.dim():
             expected = ", ".join(map(str, ("t", *self.shape)))
             raise SpeechError(f"expected frames of shape [{expected}], got {list(x.shape)}")
-        with torch.inference_mode():
-            self._pending = torch.cat([self._pending, x.to(self.device, self.input_dtype)])
-            self.received += len(x)
-            outs = []
-            while len(self._pending) >= self._due:
-                outs.append(self._step(OPEN))
-            return self._joined(outs)
+        self._keep(x)
+        self.received += x.shape[0]
+        outs = []
+        while self._held >= self._due:
+            outs.append((yield from self._step(OPEN)))
+        return self._joined(outs)
 
     def flush(self) -> Tensor:
         """End the stream; returns the rest, so that `total(received)` outputs have come in all."""
+        return alone(self.flushing())
+
+    def flushing(self) -> Asking[Tensor]:
+        """As `flush`, step by step."""
         if self._ended:
             raise SpeechError("expected an open stream, but it was flushed already: call reset() to begin another")
-        total = self.module.total(self.received)
-        with torch.inference_mode():
-            outs = []
-            while self.emitted < total:
-                missing = max(self.room, 0)
-                silence = torch.zeros(missing, *self.shape, device=self.device, dtype=self.input_dtype)
-                self._pending = torch.cat([self._pending, silence])
-                outs.append(self._step(self.received))
-            self._ended = True
-            return self._joined(outs)
+        total, outs = self.module.total(self.received), []
+        while self.emitted < total:
+            missing = max(self.room, 0)
+            self._keep(self._pieces[-1].new_zeros(missing, *self.shape))
+            outs.append((yield from self._step(self.received)))
+        self._ended = True
+        return self._joined(outs)
 
-    def _step(self, stop: int) -> Tensor:
+    def _step(self, stop: int) -> Asking[Tensor]:
         """The next step on the pending frames; its outputs that lie inside the stream."""
-        start, count, first = torch.tensor([self.phase + self._taken], device=self.device), self._due, self._ready
-        place = Place(start, torch.tensor([stop], device=self.device), count, self.phase)
-        y = self.module.step(Frames(self._pending[None, :count], place), self.arena.state, self._slot).data[0]
-        self._pending = self._pending[count:]
+        count, first = self._due, self._ready
+        pending = self._pending()
+        y = yield Call(self.seat, pending[:count], self.phase + self._taken, stop, self.phase)
+        self._pieces, self._held = [pending[count:]], self._held - count
         self._steps += 1
         return y[max(-first, 0) : max(self.module.total(stop) - first, 0)]
+
+    def _keep(self, x: Tensor) -> None:
+        """Hold frames back until their step; copied, as who pushes may go on to change them."""
+        self._pieces.append(x.to(self.input_dtype, copy=True))
+        self._held += x.shape[0]
+
+    def _pending(self) -> Tensor:
+        """The frames that are held back."""
+        if len(self._pieces) > 1:
+            self._pieces = [torch.cat([piece.to(self._pieces[-1].device) for piece in self._pieces])]
+        return self._pieces[0]
 
     def _joined(self, outs: list[Tensor]) -> Tensor:
         if outs:
             return torch.cat(outs)
+        self._empty = self.seat.lane.empty if self._empty is None else self._empty
         if self._empty is None:  # what an output looks like is known only by making some
-            place = Place(self._slot + self.phase, self._slot, self.chunk, self.phase)
+            start = torch.tensor([self.phase], device=self.device)
+            place = Place(start, torch.zeros_like(start), self.chunk, self.phase)
             nothing = Frames(torch.zeros(1, self.chunk, *self.shape, device=self.device, dtype=self.input_dtype), place)
             scratch = Arena(self.module, 1, self.device, self.dtype).state
-            self._empty = self.module.step(nothing, scratch, self._slot).data[0, :0]
+            made = self.module.step(nothing, scratch, torch.zeros_like(start)).data
+            self._empty = made[0, :0].to(self.seat.lane.answers)
         return self._empty.clone()
 
     def snapshot(self) -> bytes:
         """The stream as it stands, as bytes: module state, pending frames and position."""
-        pending = self._pending.contiguous().view(-1).view(torch.uint8).cpu().numpy().tobytes()
+        pending = self._pending().contiguous().view(-1).view(torch.uint8).cpu().numpy().tobytes()
         head = (self.chunk, self.phase, self._steps, self.received, len(pending), self._ended)
-        return HEADER.pack(MAGIC, VERSION, *head) + pending + self.arena.save(0)
+        return HEADER.pack(MAGIC, VERSION, *head) + pending + self.seat.save()
 
     def restore(self, data: bytes) -> None:
         """Go on where `snapshot` was taken, by a driver of the same module, chunk and phase. Raises `SpeechError`."""
@@ -161,7 +189,8 @@ class Driver:
             raise SpeechError(
                 f"expected a snapshot of chunk {self.chunk} and phase {self.phase}, got {chunk} and {phase}"
             )
-        self.arena.load(0, data[HEADER.size + size :])
+        self.seat.load(data[HEADER.size + size :])
         raw = torch.tensor(np.frombuffer(data, np.uint8, size, HEADER.size))
-        self._pending = raw.view(self.input_dtype).view(-1, *self.shape).to(self.device)
+        self._pieces = [raw.view(self.input_dtype).view(-1, *self.shape)]
+        self._held = len(self._pieces[0])
         self._steps, self.received, self._ended = steps, received, ended

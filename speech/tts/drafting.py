@@ -7,9 +7,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from speech.streaming.lane import Asking, Call, Seat
 from speech.tts.layout import Row, Script
 from speech.tts.lm import TextSpeechLM
 from speech.tts.sampling import Sampler
+from speech.tts.scoring import parted
 
 
 class Draft:
@@ -24,17 +26,21 @@ class Draft:
     """
 
     def __init__(self, script: Script, sampler: Sampler, row: Row, state: Tensor) -> None:
-        self.rows, self.state = [row], state
+        self.rows, self._state = [row], state
         self.scores: list[Tensor] = []
         self._script, self._sampler = script.fork(), sampler.fork()
         self._ended = False
 
-    @property
-    def going(self) -> bool:
-        """Whether there is anything more to guess."""
-        return not self._ended and len(self.scores) < self._sampler.config.drafts
+    def guessing(self, lm: TextSpeechLM, heads: Sequence[Seat]) -> Asking[None]:
+        """Let one head after another guess. heads: where they step."""
+        for seat in heads:
+            if self._ended or len(self.scores) == self._sampler.config.drafts:
+                return
+            row = lm.embedded(torch.tensor(self.rows[-1], device=self._state.device))
+            states, scores = parted(lm, (yield Call(seat, torch.stack([self._state, row]), 0)))
+            self._extend(scores[0], states[0])
 
-    def extend(self, scores: Tensor, state: Tensor) -> None:
+    def _extend(self, scores: Tensor, state: Tensor) -> None:
         """Guess what follows the last row. scores: [outputs]; state: [d] behind that row; both by a head."""
         script, least = self._script, self._sampler.config.accept
         admitted = script.admit(scores)
@@ -42,22 +48,9 @@ class Draft:
         if least is not None and admitted.softmax(-1)[id] < least:
             self._ended = True
             return
-        self.state = state
+        self._state = state
         self.scores.append(scores)
         script.take(id)
         rows = script.feed()
         self._ended = len(rows) != 1
         self.rows += [] if self._ended else rows
-
-
-def extend(lm: TextSpeechLM, drafts: Sequence[Draft]) -> None:
-    """Let one head after another guess, each for all drafts at once."""
-    for head in lm.drafts:
-        going = [draft for draft in drafts if draft.going]
-        if not going:
-            return
-        states = torch.stack([draft.state for draft in going])
-        rows = torch.tensor([draft.rows[-1] for draft in going], device=states.device)
-        states = head(states, lm.embedded(rows))
-        for draft, scores, state in zip(going, lm.head(states).float().cpu(), states, strict=True):
-            draft.extend(scores, state)

@@ -11,11 +11,12 @@ import torch
 from torch import Tensor
 
 from speech.errors import SpeechError
-from speech.streaming.arena import Arena
-from speech.tts.drafting import Draft, extend
+from speech.streaming.lane import Asking, Call, Seat, alone
+from speech.tts.drafting import Draft
 from speech.tts.layout import Row, Script
 from speech.tts.lm import TextSpeechLM
 from speech.tts.sampling import Sampler
+from speech.tts.scoring import code_lanes, parted
 
 
 @dataclass(frozen=True)
@@ -34,21 +35,25 @@ class Foreseen:
 class Generation:
     """One stream of speech codes, whose text may come while it speaks.
 
-    lm: in evaluation mode. script: the stream's sequence, from a layout of the model's vocabulary. arena: the decoder
-    state of all streams that shall advance together (`Arena(lm.decoder, slots)`; default: one of its own), in which it
-    takes a slot. Close it to give the slot back. Raises SpeechError if script or sampler ask for another model.
+    lm: in evaluation mode. script: the stream's sequence, from a layout of the model's vocabulary. seats: where it
+    steps, one in each of the model's `code_lanes`, which it clears first (default: of its own). Raises SpeechError if
+    script or sampler ask for another model.
 
     Rows of guesses are fed behind those that are certain. When the stream comes to such rows, what follows them is
     known without a pass; when it says something else, its next rows are written over them.
     """
 
-    def __init__(self, lm: TextSpeechLM, script: Script, sampler: Sampler, arena: Arena | None = None) -> None:
+    def __init__(self, lm: TextSpeechLM, script: Script, sampler: Sampler, seats: Sequence[Seat] | None = None) -> None:
         if script.vocabulary != lm.config.vocabulary:
             raise SpeechError("expected a layout of the model's own vocabulary, got one of another: make it anew")
         lm.config.check(sampler.config)
         self.lm, self.script, self.sampler = lm, script, sampler
-        self.arena = Arena(lm.decoder, 1) if arena is None else arena
-        self.slot = self.arena.open()
+        if seats is None:
+            seats = [lane.open() for lane in code_lanes(lm, sampler.config)]
+        else:
+            for seat in seats:
+                seat.reset()
+        self._decoder, *self._heads = seats
         self.position = 0  # rows that the decoder has taken, guesses aside
         self.passes = 0  # of the decoder
         self._owed: list[Row] = []  # rows of the past that the decoder has not taken
@@ -63,10 +68,6 @@ class Generation:
         """No more text will come."""
         self.script.end()
 
-    def close(self) -> None:
-        """Give the slot back; what is not said yet stays unsaid."""
-        self.arena.close(self.slot)
-
     @property
     def done(self) -> bool:
         """Whether all that there was to say is said, or the stream broke off."""
@@ -74,11 +75,33 @@ class Generation:
 
     def codes(self) -> Iterator[int]:
         """The codes that the text so far allows, one at a time. Raises SpeechError when the stream breaks off."""
+        while (code := alone(self.saying())) is not None:
+            yield code
+
+    def saying(self) -> Asking[int | None]:
+        """The next one of `codes`, step by step; None when the text allows no more."""
         while self.script.ready:
-            if (code := advance([self])[0]) is not None:
-                yield code
+            if (code := (yield from self.advancing())) is not None:
+                return code
         if self.script.failure:
             raise SpeechError(self.script.failure)
+        return None
+
+    def advancing(self) -> Asking[int | None]:
+        """Choose the next id, with a decoder pass where it takes one; returns the code.
+
+        None where no code came: the stream waits, is done, broke off (`script.failure`) or passed on to the next block.
+        """
+        rows = self.script.feed()
+        if not rows:
+            return None
+        if not self._foresaw(rows):
+            draft = self._draft(rows)
+            if draft:
+                yield from draft.guessing(self.lm, self._heads)
+            if items := self._items(rows, draft):
+                yield from self._passing(items)
+        return self._choose()
 
     def _foresaw(self, rows: list[Row]) -> bool:
         """Whether it is known what follows these rows, the next ones; if not, what was foreseen is forgotten."""
@@ -102,12 +125,15 @@ class Generation:
         self._foreseen.extend(Foreseen([row], scores) for row, scores in zip(draft.rows, draft.scores, strict=False))
         return [] if draft.scores else [rows]
 
-    def _passed(self, items: list[list[Row]], scores: Tensor, states: Tensor) -> None:
-        """Note a pass over all that was owed and over `items`. scores: [n, outputs], states: [n, d] behind each."""
+    def _passing(self, items: list[list[Row]]) -> Asking[None]:
+        """A decoder pass over all that is owed and over `items`: what follows each of these is foreseen then."""
+        rows, n = torch.tensor([*self._owed, *chain(*items)]), len(items)
+        states, scores = parted(self.lm, (yield Call(self._decoder, rows, self.position)))
         self.passes += 1
         self.position += len(self._owed)
         self._owed = []
-        self._foreseen.extend(map(Foreseen, items, scores, states))
+        known = zip(items, scores[-n:], states[-n:], strict=True)
+        self._foreseen.extend(Foreseen(*each) for each in known)
 
     def _choose(self) -> int | None:
         """Say what follows the next rows, which is known; the id if it is a code."""
@@ -118,40 +144,3 @@ class Generation:
             self.position += len(known.rows)
         self._state = known.state
         return script.take(self.sampler(script.admit(known.scores), script.history, script.apart))
-
-
-@torch.inference_mode()
-def advance(streams: Sequence[Generation]) -> list[int | None]:
-    """The next id of every stream that is ready, by a decoder pass where it takes one; all are of one model and arena.
-
-    Streams that feed equally many rows (one, but at a block's beginning and behind drafts) share a pass, and what a
-    stream says does not depend on its neighbours. Returns each stream's code, None where none came: it waits, is done,
-    broke off (`script.failure`) or passed on to the next block.
-    """
-    fed = {stream: rows for stream in streams if (rows := stream.script.feed())}
-    waiting = {stream: rows for stream, rows in fed.items() if not stream._foresaw(rows)}
-    drafts = {stream: draft for stream, rows in waiting.items() if (draft := stream._draft(rows))}
-    if drafts:
-        extend(streams[0].lm, list(drafts.values()))
-    groups: dict[int, list[tuple[Generation, list[list[Row]]]]] = {}
-    for stream, rows in waiting.items():
-        if items := stream._items(rows, drafts.get(stream)):
-            count = len(stream._owed) + sum(map(len, items))
-            groups.setdefault(count, []).append((stream, items))
-    for group in groups.values():
-        _pass(group)
-    return [stream._choose() if stream in fed else None for stream in streams]
-
-
-def _pass(group: Sequence[tuple[Generation, list[list[Row]]]]) -> None:
-    """One decoder pass over what each stream owes and its items, equally many rows of all."""
-    lm, arena = group[0][0].lm, group[0][0].arena
-    device = arena.buffer.device
-    rows = torch.tensor([[*stream._owed, *chain(*items)] for stream, items in group], device=device)
-    start = torch.tensor([stream.position for stream, _ in group], device=device)
-    slots = torch.tensor([stream.slot for stream, _ in group], device=device)
-    most = max(len(items) for _, items in group)
-    states = lm.step_states(rows, start, arena.state, slots)
-    scores = lm.head(states[:, -most:]).float().cpu()
-    for (stream, items), score, state in zip(group, scores, states, strict=True):
-        stream._passed(items, score[-len(items) :], state[-len(items) :])

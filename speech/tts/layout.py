@@ -85,6 +85,11 @@ class Vocabulary:
         return self.first_voice + self.voices
 
     @property
+    def columns(self) -> int:
+        """Rows of the table that one input of the decoder sums."""
+        return 1 if self.ahead is None else 2 + self.ahead + bool(self.voices)
+
+    @property
     def symbols(self) -> int:
         """How many text ids there are to speak."""
         return self.text if self.ahead is None else self.text - 1

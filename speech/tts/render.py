@@ -5,6 +5,10 @@ from __future__ import annotations
 import math
 from array import array
 from collections import deque
+from collections.abc import Sequence
+from contextlib import ExitStack, closing
+from functools import cached_property
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,8 +16,9 @@ from torch import Tensor
 from speech.flow.layers import Context
 from speech.flow.model import Flow
 from speech.flow.solver import Sampling
-from speech.flow.stream import FlowStream
+from speech.flow.stream import FlowLanes, FlowSetup, FlowStream
 from speech.streaming.driver import Driver
+from speech.streaming.lane import Asking, Lane, Seat
 from speech.streaming.timing import phase_for
 from speech.tts.stages import Stages
 from speech.tts.stretch import Stretch
@@ -22,6 +27,13 @@ from speech.vocoder.model import Vocoder
 
 CHUNK = 10  # mel frames that the vocoder takes at a time
 PROMPTS = 4  # voices whose prompts are kept run through the flow: 0.9 GB each where it is as large as CosyVoice 2's
+
+
+class SoundLanes(NamedTuple):
+    """Where the sound of streams is made."""
+
+    flow: FlowLanes
+    vocoder: Lane
 
 
 class Acoustics:
@@ -37,26 +49,27 @@ class Acoustics:
         self.context, self.sampling = context or flow.config.context, sampling or flow.config.sampling
         self._prompts: dict[int, tuple[Voice, bytes]] = {}  # by the voice's identity, the one spoken last at the end
 
-    def stream(self, voice: Voice, before: int = 0, stages: Stages | None = None) -> Renderer:
-        """Open a stream of a voice, `before` samples after where time began; the first one of a voice runs its prompt
-        through the flow. stages: where its time is counted."""
-        stream = FlowStream(self.flow, voice.speaker, context=self.context, sampling=self.sampling)
-        if len(voice.codes):
-            stream.restore(self._prompted(voice))
-        return Renderer(stream, self.vocoder, before, stages)
+    @cached_property
+    def setup(self) -> FlowSetup:
+        """What the flow's streams run."""
+        return FlowSetup.of(self.flow, self.context, self.sampling)
 
-    def _prompted(self, voice: Voice) -> bytes:
-        """The flow's stream behind the voice's prompt; those of the voices spoken last are kept."""
+    def lanes(self, slots: int = 1) -> SoundLanes:
+        """Room for so many streams."""
+        return SoundLanes(self.setup.lanes(slots), Lane(self.vocoder, slots, answers="cpu"))
+
+    def prompting(self, stream: FlowStream, voice: Voice) -> Asking[None]:
+        """Let a stream begin with a voice's prompt. It runs through the flow for the first stream only; what it leaves
+        behind is kept for the voices spoken last."""
         kept = self._prompts.pop(id(voice), None)
         if kept is None:
-            prompt = FlowStream(
-                self.flow, voice.speaker, voice.codes, voice.mel, context=self.context, sampling=self.sampling
-            )
-            kept = voice, prompt.snapshot()
+            yield from stream.prompting(voice.codes, voice.mel)
+            kept = voice, stream.snapshot()
             while len(self._prompts) >= PROMPTS:
                 self._prompts.pop(next(iter(self._prompts)))
+        else:
+            stream.restore(kept[1])
         self._prompts[id(voice)] = kept
-        return kept[1]
 
     def forget(self, voice: Voice) -> None:
         """Drop what is kept of a voice."""
@@ -68,6 +81,11 @@ class Acoustics:
         return (self.context.chunk or 0) + self.flow.ahead().look_ahead
 
     @property
+    def code_seconds(self) -> float:
+        """How long a code sounds at speed 1."""
+        return self.flow.config.rate * self.vocoder.hop / self.vocoder.sample_rate
+
+    @property
     def hold_back(self) -> float:
         """Seconds of mel that the vocoder must have beyond a sample."""
         phase = phase_for(self.vocoder)
@@ -77,33 +95,72 @@ class Acoustics:
 
 
 class Renderer:
-    """One stream of codes. Every code has a speed; what comes out does not depend on how the codes were cut."""
+    """Codes of a voice to samples, one stream after another: `beginning`, `pushing`, `flushing`, step by step.
 
-    def __init__(self, flow: FlowStream, vocoder: Vocoder, before: int = 0, stages: Stages | None = None) -> None:
-        self._flow, self._stretch = flow, Stretch()
-        self.stages = stages or Stages()
-        self._vocoder = Driver(vocoder, CHUNK, shape=(vocoder.config.features,), outputs=())
-        self._rate, self._hop, self._before = flow.flow.config.rate, vocoder.hop, before
+    Every code has a speed; what comes out does not depend on how the codes were cut.
+
+    lanes: where it steps (default: of its own). stages: where its time is counted.
+    """
+
+    def __init__(
+        self, acoustics: Acoustics, voice: Voice, lanes: SoundLanes | None = None, stages: Stages | None = None
+    ) -> None:
+        self.acoustics, self.voice, self.stages = acoustics, voice, stages or Stages()
+        lanes, vocoder = lanes or acoustics.lanes(), acoustics.vocoder
+        with ExitStack() as undo:
+            self._flow = FlowStream(acoustics.setup, voice.speaker, lanes.flow)
+            undo.enter_context(closing(self._flow))
+            shape = (vocoder.config.features,)
+            self._vocoder = Driver(vocoder, CHUNK, shape=shape, outputs=(), lane=lanes.vocoder)
+            undo.pop_all()
+        self._rate, self._hop = acoustics.flow.config.rate, vocoder.hop
+        self._used = False
+        self._start(0)
+
+    def _start(self, before: int) -> None:
+        self._stretch, self._before = Stretch(), before
         self._speeds: deque[float] = deque()  # of the mel frames that are yet to come
         self._times = array("d")  # of every mel frame that has come, in frames
         self.received = 0  # codes
 
-    def push(self, codes: list[int], speed: float = 1.0, symbol: int | None = None) -> Tensor:
+    @property
+    def seats(self) -> Sequence[Seat]:
+        """Where all that the networks know of the stream lies."""
+        return [*self._flow.seats, self._vocoder.seat]
+
+    def close(self) -> None:
+        """Give the seats back."""
+        for seat in self.seats:
+            seat.close()
+
+    def beginning(self, before: int = 0) -> Asking[None]:
+        """Begin a stream, `before` samples after where time began; of what was not flushed nothing more comes."""
+        with self.stages.timed("flow"):
+            if self._used:  # a seat is all zeros at first, and large
+                self._flow.reset()
+                self._vocoder.reset()
+            self._used = True
+            if len(self.voice.codes):
+                yield from self.acoustics.prompting(self._flow, self.voice)
+        self._start(before)
+
+    def pushing(self, codes: list[int], speed: float = 1.0, symbol: int | None = None) -> Asking[Tensor]:
         """Take codes, and where it is known the text symbol they belong to; returns the samples [n] they complete."""
         self.received += len(codes)
         self._speeds.extend([speed] * (self._rate * len(codes)))
+        tokens = [self.acoustics.flow.token(code, symbol) for code in codes]
         with self.stages.timed("flow"):
-            tokens = [self._flow.flow.token(code, symbol) for code in codes]
-            mel = self._stretched(self._flow.push(torch.tensor(tokens, dtype=torch.long)))
+            mel = self._stretched((yield from self._flow.pushing(torch.tensor(tokens, dtype=torch.long))))
         with self.stages.timed("vocoder"):
-            return self._vocoder.push(mel)
+            return (yield from self._vocoder.pushing(mel))
 
-    def flush(self) -> Tensor:
+    def flushing(self) -> Asking[Tensor]:
         """End the stream; returns the rest of the samples, [n]."""
         with self.stages.timed("flow"):
-            mel = self._stretched(self._flow.flush())
+            mel = self._stretched((yield from self._flow.flushing()))
         with self.stages.timed("vocoder"):
-            return torch.cat([self._vocoder.push(mel), self._vocoder.flush()])
+            last = yield from self._vocoder.pushing(mel)
+            return torch.cat([last, (yield from self._vocoder.flushing())])
 
     def begins(self, code: int) -> float:
         """When a code begins, in samples since time began; infinite while that is not known."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from threading import Event
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,13 +15,15 @@ from torch import Tensor
 from speech.audio.file import Audio
 from speech.audio.limiter import limited
 from speech.errors import SpeechError
+from speech.streaming.lane import Asking, Call, Lane, Seat, speaking
 from speech.tts.aligned import AlignedScript
 from speech.tts.generation import Generation
 from speech.tts.layout import Utterance
 from speech.tts.lm import TextSpeechLM
 from speech.tts.reader import Reader, WordSpan
-from speech.tts.render import Acoustics, Renderer
+from speech.tts.render import Acoustics, Renderer, SoundLanes
 from speech.tts.sampling import Sampler, SamplingConfig, uniform
+from speech.tts.scoring import code_lanes
 from speech.tts.stages import Stages
 from speech.tts.stretch import FASTEST, SLOWEST
 from speech.tts.text.frontend import FrontEnd, Piece
@@ -59,6 +62,29 @@ class Setup:
     sampling: SamplingConfig
     sample_rate: int
 
+    def lanes(self, slots: int = 1) -> Lanes:
+        """Room for so many streams."""
+        return Lanes(code_lanes(self.lm, self.sampling, slots), self.acoustics.lanes(slots))
+
+
+class Lanes(NamedTuple):
+    """Where streams of one setup step."""
+
+    codes: list[Lane]
+    sound: SoundLanes
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a session's codes and its sound are made, for one sequence and one stream of sound after another."""
+
+    codes: list[Seat]
+    renderer: Renderer
+
+    @property
+    def seats(self) -> list[Seat]:
+        return [*self.codes, *self.renderer.seats]
+
 
 @dataclass
 class _Sequence:
@@ -78,26 +104,60 @@ class _Sequence:
             yield word.text, self.begun + starts[word.first], self.begun + starts[word.last]
 
 
+Speaking = Generator[Call | Speech, Any, None]
+"""What a session does with some text: it yields calls, is sent their answers, and yields sound amid them."""
+
+
 class Session:
     """A stream in one voice. `push` text, then `flush`; both yield sound as it is made, and `close` at the end.
 
     What is said depends on text, voice, speed and seed alone, not on how the text was cut. Once `cancelled` is set, at
     any time and from any thread, what is yet to be said is dropped.
+
+    lanes: where it steps beside others, by `feeding` and `ending`; it takes its seats at once. Raises `Full` where
+    there are none. Default: alone, in lanes of its own, while it has something to say.
     """
 
-    def __init__(self, setup: Setup, voice: Voice, speed: float, seed: int | None, front_end: FrontEnd) -> None:
+    def __init__(
+        self,
+        setup: Setup,
+        voice: Voice,
+        speed: float,
+        seed: int | None,
+        front_end: FrontEnd,
+        lanes: Lanes | None = None,
+    ) -> None:
         self.setup, self.voice, self.speed, self.front_end = setup, voice, speed, front_end
-        self.cancelled, self.stages = Event(), Stages()
+        self.cancelled, self.stages = Event(), Stages(alone=lanes is None)
         self.samples = 0  # that have come
         self._foreign: dict[str, None] = {}
         self._sampler = Sampler(setup.sampling, uniform(None if seed is None else torch.Generator().manual_seed(seed)))
         self._sequence: _Sequence | None = None
-        self._renderer: Renderer | None = None
+        self._renderer: Renderer | None = None  # while a stream of sound is under way
         self._words: deque[tuple[str, int, int]] = deque()  # that are not rendered yet
         self._read = False  # whether there was anything to say
+        self._place = self._opened(lanes) if lanes else None
+
+    def _opened(self, lanes: Lanes | None) -> _Place:
+        """A seat in every lane, or in none."""
+        with torch.inference_mode(False), ExitStack() as undo:  # seats outlive the mode that streams step in
+            lanes = lanes or self.setup.lanes()
+            codes = [undo.enter_context(closing(lane.open())) for lane in lanes.codes]
+            renderer = Renderer(self.setup.acoustics, self.voice, lanes.sound, self.stages)
+            undo.pop_all()
+        return _Place(codes, renderer)
+
+    @property
+    def seats(self) -> Sequence[Seat]:
+        """Where all that the networks know of the stream lies."""
+        return self._place.seats if self._place else []
 
     def push(self, text: str) -> Iterator[Speech]:
         """Take the next characters, any number of them."""
+        return speaking(self.feeding(text))
+
+    def feeding(self, text: str) -> Speaking:
+        """As `push`, step by step."""
         for start in range(0, len(text), SLICE):
             with self.stages.timed("text"):
                 pieces = self.front_end.push(text[start : start + SLICE])
@@ -106,6 +166,13 @@ class Session:
 
     def flush(self) -> Iterator[Speech]:
         """Say the rest. Raises SpeechError if the text had nothing that can be said, or the model says nothing."""
+        try:
+            yield from speaking(self.ending())
+        finally:
+            self.close()
+
+    def ending(self) -> Speaking:
+        """As `flush`, step by step."""
         with self.stages.timed("text"):
             pieces = self.front_end.flush()
         for piece in pieces:
@@ -119,10 +186,10 @@ class Session:
         raise SpeechError(f"expected text with words that this voice can say, {what}: write at least one")
 
     def close(self) -> None:
-        """Give back what is held for text that was not said."""
-        if self._sequence is not None:
-            self._sequence.generation.close()
-        self._sequence = self._renderer = None
+        """Give back what is held for text that was not said; closing twice is fine."""
+        place, self._place, self._sequence, self._renderer = self._place, None, None, None
+        for seat in place.seats if place else ():
+            seat.close()
 
     @property
     def warnings(self) -> list[str]:
@@ -131,8 +198,10 @@ class Session:
         left_out = [f"expected letters that this voice can say, got also {foreign}: they are left out"]
         return [*self.front_end.warnings, *(left_out if foreign and self.stages.codes else [])]
 
-    def _speak(self, piece: Piece) -> Iterator[Speech]:
+    def _speak(self, piece: Piece) -> Speaking:
         """Sound of a piece and of what was held before it; a pause after it ends both streams, then is silence."""
+        if self.cancelled.is_set():
+            return
         reader, sequence = self.setup.reader, self._sequence
         with self.stages.timed("text"):
             self._foreign.update(dict.fromkeys(reader.foreign(piece)))
@@ -142,7 +211,7 @@ class Session:
             sequence, reading = None, reader.read(piece, 0)
         if reading.ids:
             self._read = True
-            sequence = sequence or self._begin_sequence()
+            sequence = sequence or (yield from self._begin_sequence())
             sequence.generation.push(reading.ids)
             sequence.ids += len(reading.ids)
             sequence.words.extend(reading.words)
@@ -151,25 +220,29 @@ class Session:
             yield from self._finish()
             yield from self._given(torch.zeros(round(piece.pause * self.setup.sample_rate)))
 
-    def _begin_sequence(self) -> _Sequence:
+    def _begin_sequence(self) -> Asking[_Sequence]:
         voice = self.voice
-        if self._renderer is None:
+        if self._place is None:
             with self.stages.timed("flow"):
-                self._renderer = self.setup.acoustics.stream(voice, self.samples, self.stages)
+                self._place = self._opened(None)
+        codes, renderer = self._place.codes, self._place.renderer
+        if self._renderer is None:
+            yield from renderer.beginning(self.samples)
+            self._renderer = renderer
         prompt = Utterance(
             tuple(voice.text.tolist()), tuple(voice.codes.tolist()) if len(voice.text) else (), voice=voice.index
         )
         script = self.setup.reader.script(prompt)
-        self._sequence = _Sequence(Generation(self.setup.lm, script, self._sampler), self._renderer.received)
+        self._sequence = _Sequence(Generation(self.setup.lm, script, self._sampler, codes), renderer.received)
         return self._sequence
 
-    def _run(self, sequence: _Sequence, speed: float) -> Iterator[Speech]:
+    def _run(self, sequence: _Sequence, speed: float) -> Speaking:
         """Sound of the codes that the text so far allows."""
-        codes = sequence.generation.codes()
-        while self._renderer is not None and not self.cancelled.is_set():
+        generation = sequence.generation
+        while (renderer := self._renderer) is not None and not self.cancelled.is_set():
             try:
                 with self.stages.timed("lm"):
-                    code = next(codes, None)
+                    code = yield from generation.saying()
             except SpeechError:
                 yield from self._end_sound()
                 raise
@@ -177,24 +250,23 @@ class Session:
             if code is None:
                 return
             self.stages.codes += 1
-            yield from self._given(self._renderer.push([code], speed, sequence.generation.script.symbol))
+            yield from self._given((yield from renderer.pushing([code], speed, generation.script.symbol)))
 
-    def _end_sequence(self) -> Iterator[Speech]:
+    def _end_sequence(self) -> Speaking:
         """The rest of the sequence; the renderer goes on with the next one."""
         sequence = self._sequence
         if sequence is not None:
             sequence.generation.end()
             yield from self._run(sequence, self.speed)
-            sequence.generation.close()
             self._sequence = None
 
-    def _end_sound(self) -> Iterator[Speech]:
+    def _end_sound(self) -> Speaking:
         """What the renderer still holds."""
         if self._renderer is not None and not self.cancelled.is_set():
-            yield from self._given(self._renderer.flush())
+            yield from self._given((yield from self._renderer.flushing()))
         self._renderer = None
 
-    def _finish(self) -> Iterator[Speech]:
+    def _finish(self) -> Speaking:
         """The rest of the sequence and of the sound."""
         yield from self._end_sequence()
         yield from self._end_sound()

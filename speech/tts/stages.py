@@ -15,7 +15,8 @@ Stage = Literal["text", "lm", "flow", "vocoder"]
 class Stages:
     """Seconds of computing by stage: text front end, language model, flow (a voice's prompt included) and vocoder.
 
-    codes: speech codes so far.
+    codes: speech codes so far. alone: whether the stream runs its steps itself. Beside others it waits for them between
+    a step's call and the answer, and that is not computing: nothing is counted then.
     """
 
     text: float = 0.0
@@ -23,6 +24,7 @@ class Stages:
     flow: float = 0.0
     vocoder: float = 0.0
     codes: int = 0
+    alone: bool = True
 
     @property
     def busy(self) -> float:
@@ -36,4 +38,5 @@ class Stages:
         try:
             yield
         finally:
-            setattr(self, stage, getattr(self, stage) + perf_counter() - began)
+            if self.alone:
+                setattr(self, stage, getattr(self, stage) + perf_counter() - began)

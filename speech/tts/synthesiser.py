@@ -24,11 +24,12 @@ from speech.errors import SpeechError
 from speech.flow.layers import Context
 from speech.flow.solver import Sampling
 from speech.streaming.frames import Frames
+from speech.tts.host import SynthesiserHost
 from speech.tts.model import SynthesiserModel
 from speech.tts.reader import Reader
 from speech.tts.render import Acoustics
 from speech.tts.sampling import SamplingConfig
-from speech.tts.session import Session, Setup, Speech
+from speech.tts.session import Lanes, Session, Setup, Speech
 from speech.tts.stages import Stages
 from speech.tts.stretch import checked_speed
 from speech.tts.text.frontend import FrontEnd
@@ -94,8 +95,7 @@ class Synthesiser:
     def latency(self) -> Latency:
         """What the first sound waits for, computing aside."""
         acoustics = self._setup.acoustics
-        code = self.model.flow.config.rate * self.model.vocoder.hop / self.sample_rate
-        return Latency(acoustics.codes_before_sound, code, acoustics.hold_back)
+        return Latency(acoustics.codes_before_sound, acoustics.code_seconds, acoustics.hold_back)
 
     def synthesize(
         self, text: str, voice: str | None = None, *, speed: float = 1.0, seed: int | None = None, markup: bool = True
@@ -124,11 +124,25 @@ class Synthesiser:
 
         patience: seconds to wait for the next piece of text. Otherwise as `synthesize`.
         """
-        front_end = FrontEnd(markup=markup)
-        session = Session(
-            self._setup, self._voices[voice or self._voices.default], checked_speed(speed), seed, front_end
-        )
-        return Stream(session, text, patience)
+        return Stream(self._session(voice, speed=speed, seed=seed, markup=markup), text, patience)
+
+    def host(self, slots: int) -> SynthesiserHost:
+        """Room for `slots` streams, for an `Engine`."""
+        lanes = self._setup.lanes(slots)
+        return SynthesiserHost(partial(self._session, lanes=lanes), self._setup, lanes)
+
+    def _session(
+        self,
+        voice: str | None = None,
+        *,
+        speed: float = 1.0,
+        seed: int | None = None,
+        markup: bool = True,
+        lanes: Lanes | None = None,
+    ) -> Session:
+        """Begin a stream; options as of `synthesize`."""
+        chosen = self._voices[voice or self._voices.default]
+        return Session(self._setup, chosen, checked_speed(speed), seed, FrontEnd(markup=markup), lanes)
 
     def take_up(self, voice: str | Path | None, text: str = "") -> str:
         """The name of a voice: one of `voices` (None: the default), or one that is added now, under its path as name.

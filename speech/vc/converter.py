@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from math import gcd
@@ -19,10 +19,9 @@ from speech.audio.samples import to_float
 from speech.content.reference import SpeakerEncoder
 from speech.content.voices import Kind, Voices
 from speech.errors import SpeechError
-from speech.streaming.module import Sequential, Streaming
-from speech.streaming.timing import phase_for
+from speech.vc.host import ConverterHost
 from speech.vc.model import ConverterModel, ConverterModelConfig
-from speech.vc.session import ConversionStream, Latency, latency_of
+from speech.vc.session import ConversionStream, Latency, Setup
 from speech.vc.timbre import PromptConfig, Target
 from speech.vc.voice import (
     PROMPT,
@@ -30,6 +29,7 @@ from speech.vc.voice import (
     count_clipped,
     fitting,
     pack_targets,
+    prompt_frames,
     read_targets,
     take_up,
     warn_clipped,
@@ -61,8 +61,8 @@ class Converter:
         self._network, self._contents = model.network.at(frames), model.contents(frames)
         self._speaker: SpeakerEncoder | None = model.speaker
         kind = Kind("target", partial(fitting, model.config), pack_targets, read_targets)
-        self._voices = Voices(kind, targets or {}, lambda name, _: self._stages.pop(name, None))
-        self._stages: dict[str, Sequential] = {}
+        self._voices = Voices(kind, targets or {}, lambda name, _: self._targets.pop(name, None))
+        self._targets: dict[str, Target] = {}
 
     @property
     def sample_rate(self) -> int:
@@ -82,9 +82,7 @@ class Converter:
     @property
     def latency(self) -> Latency:
         """The delay of a stream at the model's own rates, computing aside."""
-        nobody = Target(torch.zeros(1, self.model.config.network.speaker), (), ())
-        pipeline = self._pipeline(self._network.pipeline(nobody, self._sampling), self.sample_rate, self.output_rate)
-        return latency_of(pipeline, self.sample_rate, pipeline.grain, phase_for(pipeline))
+        return self._setup(self.sample_rate, self.output_rate).latency
 
     def convert(
         self,
@@ -130,14 +128,16 @@ class Converter:
         target: see `take_up`. output_rate: of what comes out (default: the model's own). Raises SpeechError for a
         target that is not there, and for a rate that has no simple ratio to the model's, as all usual ones have.
         """
-        output_rate = self.output_rate if output_rate is None else output_rate
-        for rate, own in ((sample_rate, self.sample_rate), (output_rate, self.output_rate)):
-            if not simple(rate, own):
-                raise SpeechError(
-                    f"expected a sample rate with a simple ratio to {own} Hz, such as 8000, 16000, 22050, 24000, 44100 "
-                    f"or 48000 Hz, got {rate!r}: resample the sound first"
-                )
+        sample_rate, output_rate = self._rates(sample_rate, output_rate)
         return self._open(self.take_up(target), sample_rate, output_rate)
+
+    def host(self, slots: int, *, rates: Sequence[tuple[int, int | None]] | None = None) -> ConverterHost:
+        """Room for `slots` streams from each of these sample rates to another in Hz, for an `Engine`.
+
+        rates: None for the second is the model's own (default: its own for both). Raises SpeechError as `stream` does.
+        """
+        known = [self._rates(*pair) for pair in rates or [(self.sample_rate, None)]]
+        return ConverterHost([self._setup(*pair) for pair in known], self._target, lambda: self._voices.default, slots)
 
     def take_up(self, target: str | Path | None) -> str:
         """The name of a target: one of `targets` (None: the default), or one that is added now, under its path as name.
@@ -179,22 +179,42 @@ class Converter:
         """Make a target the default. Raises SpeechError if it is not there."""
         self._voices.prefer(name)
 
-    def _stage(self, name: str) -> Sequential:
-        """The network's stage for a target, made once."""
-        if name not in self._stages:
+    def _target(self, name: str) -> Target:
+        """What the network knows of a target, made once."""
+        if name not in self._targets:
             voice, device = self._voices[name], self._network.noise.device
             with torch.no_grad():
                 mel = voice.mel[None].to(device) if len(voice.mel) else None
                 target = self._network.target(voice.speaker[None].to(device), mel)
-                self._stages[name] = self._network.pipeline(target, self._sampling)
-        return self._stages[name]
+            if device.type == "cuda":  # who copies it to a stream may do so in another CUDA stream
+                torch.cuda.current_stream(device).synchronize()
+            self._targets[name] = target
+        return self._targets[name]
 
-    def _pipeline(self, network: Streaming, sample_rate: int, output_rate: int) -> Sequential:
-        return self.model.pipeline(self._contents, network, sample_rate, output_rate)
+    @property
+    def _room(self) -> int:
+        """Frames of the longest reference, of the targets that there are and of those that can be taken up."""
+        known = [len(voice.mel) for voice in self._voices.values()]
+        return max([1, *known, prompt_frames(self.model.config.mel) if self._speaker else 0])
+
+    def _rates(self, sample_rate: int, output_rate: int | None) -> tuple[int, int]:
+        """Both rates of a stream. Raises SpeechError for one that cannot be resampled inside the networks."""
+        output_rate = self.output_rate if output_rate is None else output_rate
+        for rate, own in ((sample_rate, self.sample_rate), (output_rate, self.output_rate)):
+            if not simple(rate, own):
+                raise SpeechError(
+                    f"expected a sample rate with a simple ratio to {own} Hz, such as 8000, 16000, 22050, 24000, 44100 "
+                    f"or 48000 Hz, got {rate!r}: resample the sound first"
+                )
+        return sample_rate, output_rate
+
+    def _setup(self, sample_rate: int, output_rate: int) -> Setup:
+        network = self._network.pipeline(self._room, self._sampling)
+        pipeline = self.model.pipeline(self._contents, network, sample_rate, output_rate)
+        return Setup(pipeline, sample_rate, output_rate)
 
     def _open(self, target: str, sample_rate: int, output_rate: int) -> ConversionStream:
-        pipeline = self._pipeline(self._stage(target), sample_rate, output_rate)
-        return ConversionStream(pipeline, self._stage, target, sample_rate, output_rate)
+        return ConversionStream(self._setup(sample_rate, output_rate), self._target, target)
 
     def _sound(
         self, audio: str | Path | Audio | np.ndarray, sample_rate: int | None

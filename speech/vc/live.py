@@ -24,7 +24,7 @@ from speech.audio.resample import Resampler
 from speech.errors import SpeechError
 from speech.vc.delay import Delay, Stream, compute_budget, rounded_up
 from speech.vc.gate import Gate
-from speech.vc.playout import MISSING, Clock, Lane, PlayOut, Seam, stretch
+from speech.vc.playout import MISSING, Clock, PlayOut, Seam, Track, stretch
 
 SLACK_SECONDS = 0.001  # by which the delay may be off before a sample is put in or left out
 JUMP_SECONDS = 0.008  # beyond which that would take too long: 10 ms are too much
@@ -153,9 +153,9 @@ class Live:
         """Let sound through, after `prepare`."""
         rates = self.source.sample_rate, self.sink.sample_rate
         self._play = PlayOut(2, round((self.delay.total + 1) * self.sink.sample_rate))
-        self._lanes = (
-            Lane(self._play, CONVERTED, self._stream.feed, *rates, self._stream.latency.total),
-            Lane(self._play, DRY, Resampler(*rates).push, *rates),
+        self._tracks = (
+            Track(self._play, CONVERTED, self._stream.feed, *rates, self._stream.latency.total),
+            Track(self._play, DRY, Resampler(*rates).push, *rates),
         )
         self._since = (time.monotonic(), 0.0)
         self._let_through()
@@ -276,7 +276,7 @@ class Live:
     def _work(self) -> None:
         try:
             for position, samples in self._blocks():
-                self._lanes[DRY].push(position, samples)
+                self._tracks[DRY].push(position, samples)
                 self._dropped += max(0, position - self._next)
                 self._next = position + len(samples)
                 if self._convert(position, samples) and self._backlog() >= self._stream.chunk:
@@ -298,10 +298,10 @@ class Live:
         """Convert a block unless it is part of a long silence; returns how many outputs came too late."""
         block = (position, samples) if self._gate is None else self._gate.push(position, samples)
         if block is None:
-            self._lanes[CONVERTED].silence(position + len(samples))
+            self._tracks[CONVERTED].silence(position + len(samples))
             return 0
         begin = time.perf_counter()
-        late = self._lanes[CONVERTED].push(*block)
+        late = self._tracks[CONVERTED].push(*block)
         self._busy += time.perf_counter() - begin
         return late
 
@@ -315,7 +315,7 @@ class Live:
             waiting = list(self._waiting)
             self._waiting.clear()
         for position, samples in waiting:
-            self._lanes[DRY].push(position, samples)
+            self._tracks[DRY].push(position, samples)
 
     # the sink's thread
 
@@ -338,13 +338,13 @@ class Live:
         self._corrected += abs(slip)
         self._delays.append(heard - self._input.time(self._play.position * self.source.sample_rate / rate))
         begun = max(0, self._first - self._play.position)
-        lanes = self._play.read(count + slip)
+        tracks = self._play.read(count + slip)
         if self._output.doubtful:
-            lanes[:] = MISSING
-        self._missing += int(np.isnan(lanes[CONVERTED, begun:]).sum())
+            tracks[:] = MISSING
+        self._missing += int(np.isnan(tracks[CONVERTED, begun:]).sum())
         gains, self._gains = self._gains, np.array(GAINS[self.mode], np.float32)
         ramp = np.linspace(gains, self._gains, count + slip, axis=1)
-        mixed = sum(seam(lane) * gain for seam, lane, gain in zip(self._seams, lanes, ramp, strict=True))
+        mixed = sum(seam(track) * gain for seam, track, gain in zip(self._seams, tracks, ramp, strict=True))
         return stretch(np.asarray(mixed, np.float32), count)
 
     def _due(self, index: int) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -14,8 +14,9 @@ from speech.flow.layers import Context, sharing
 from speech.flow.solver import Sampling, start_noise
 from speech.kernels.linear import Linear
 from speech.streaming.frames import Frames, Place
-from speech.streaming.module import Pointwise, Sequential
+from speech.streaming.module import Sequential
 from speech.vc.advance import Advance
+from speech.vc.conditions import Conditions
 from speech.vc.interpolate import Interpolate
 from speech.vc.solver import ChunkSolver
 from speech.vc.timbre import PromptConfig, PromptTimbre, Target, Timbre, TokenConfig, TokenTimbre
@@ -110,10 +111,11 @@ class ConverterConfig:
 class ConverterNetwork(nn.Module):
     """Content features at 25 Hz to mel frames at 100 Hz (with the default sizes) in the voice of a target.
 
-    `target` is computed once for a voice. `pipeline(target)` streams content features to mel frames; `forward` is what
-    training differentiates. All pipelines of one network and chunk size have state of one layout, and neither target
-    nor sampling is in it: to switch the voice or the number of steps, step the state of a stream with another pipeline,
-    from any chunk on. What `pipeline` gives takes the weights as they are then: move, load and pack them before.
+    `target` is computed once for a voice. `pipeline` streams content features to mel frames, each stream in the voice
+    that was written into its state; `forward` is what training differentiates. All pipelines of one network, chunk size
+    and room have state of one layout, and the sampling is not in it: to change the number of steps, step the state of a
+    stream with another pipeline, from any chunk on. What `pipeline` gives takes the weights as they are then: move,
+    load and pack them before.
     """
 
     noise: Tensor
@@ -159,22 +161,22 @@ class ConverterNetwork(nn.Module):
 
         Zeros in their stead are the network without conditions.
         """
-        speaker = target.speaker[:, None].expand(*content.shape[:2], -1)
-        return torch.cat([self.timbre(content, target), speaker], -1)
+        return self.timbre.conditions(content, target)
 
     def solver(self, sampling: Sampling | None = None, noise: Tensor | None = None) -> ChunkSolver:
         """Conditions [b, t, content + speaker] to mel frames [b, t, mel]. noise: [n, mel], see `ChunkSolver`."""
         config, noise = self.config, self.noise if noise is None else noise
         return ChunkSolver(self.dit, self.history, config.chunk, max(config.ahead), noise, sampling or config.sampling)
 
-    def pipeline(self, target: Target, sampling: Sampling | None = None, noise: Tensor | None = None) -> Sequential:
+    def pipeline(self, room: int = 1, sampling: Sampling | None = None, noise: Tensor | None = None) -> Sequential:
         """What the content encoder gives, [b, t, given or content], to mel frames [b, rate * t, mel].
 
-        The rows of a step are those of the target, unless it has but one.
+        The target of a stream is written into the state of the stage `timbre`, see `Conditions`. room: frames of the
+        longest reference that a target may have, where the network has a `PromptTimbre`.
         """
         return Sequential(
             **dict(self.lead().named_children()),
-            timbre=Pointwise(partial(self.conditioned, target=target)),
+            timbre=Conditions(self.timbre, self.config.speaker, room),
             solver=self.solver(sampling, noise),
         )
 

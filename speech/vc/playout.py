@@ -103,30 +103,30 @@ class Placement:
 
 
 class PlayOut:
-    """A bounded buffer of `lanes` signals by place, written in any order by one thread and read in order by another.
+    """A bounded buffer of `tracks` signals by place, written in any order by one thread and read in order by another.
 
     capacity: samples; what is written further ahead of the reader than this, or behind it, is lost.
     """
 
-    def __init__(self, lanes: int, capacity: int) -> None:
-        self._ring = np.full((lanes, capacity), MISSING, np.float32)
+    def __init__(self, tracks: int, capacity: int) -> None:
+        self._ring = np.full((tracks, capacity), MISSING, np.float32)
         self._lock = threading.Lock()
         self.position = 0
 
-    def write(self, lane: int, start: int, samples: np.ndarray | float, count: int | None = None) -> int:
+    def write(self, track: int, start: int, samples: np.ndarray | float, count: int | None = None) -> int:
         """Put samples [n], or `count` times one value, at `start`; returns how many came too late to be heard."""
         count = len(samples) if isinstance(samples, np.ndarray) else count or 0
         with self._lock:
             low, high = max(start, self.position), min(start + count, self.position + self._ring.shape[1])
             if low < high:
                 cells = np.arange(low, high) % self._ring.shape[1]
-                self._ring[lane, cells] = (
+                self._ring[track, cells] = (
                     samples[low - start : high - start] if isinstance(samples, np.ndarray) else samples
                 )
         return max(0, min(count, low - start))
 
     def read(self, count: int) -> np.ndarray:
-        """The next samples [lanes, count]."""
+        """The next samples [tracks, count]."""
         with self._lock:
             cells = np.arange(self.position, self.position + count) % self._ring.shape[1]
             out = self._ring[:, cells]
@@ -147,7 +147,7 @@ class PlayOut:
             self.position = position
 
 
-class Lane:
+class Track:
     """One way from input to play-out. delay: seconds by which what `process` returns is late."""
 
     def __init__(

@@ -11,20 +11,39 @@ from torch.nn.functional import scaled_dot_product_attention
 from speech.errors import SpeechError
 from speech.flow.layers import FeedForward
 from speech.kernels.linear import Linear
+from speech.streaming.module import State
 
 
 @dataclass(frozen=True)
 class Target:
     """A voice as the network needs it, computed once: one of many rows, or one row for all.
 
-    speaker: [b, s], the speaker vector. keys, values: of every cross attention, each [b, h, p, e]. valid: [b, p] bool,
-    which of them are no padding, where rows have prompts of unequal length.
+    speaker: [b, s], the speaker vector. keys, values: of all l cross attentions, [b, l, h, p, e]. padding: [b, p] bool,
+    which of them do not count, where rows have prompts of unequal length. The state of a stream has the same fields.
     """
 
     speaker: Tensor
-    keys: tuple[Tensor, ...]
-    values: tuple[Tensor, ...]
-    valid: Tensor | None = None
+    keys: Tensor
+    values: Tensor
+    padding: Tensor | None = None
+
+    @property
+    def room(self) -> int:
+        """Cells of keys and values that it takes."""
+        return self.keys.shape[3]
+
+    def write(self, state: State, slots: int | Tensor) -> None:
+        """Put this target, one row without padding, where the streams in `slots` keep theirs: from now on it is heard.
+
+        state: of `Conditions`, with at least `room` cells; those behind are padding.
+        """
+        state["speaker"][slots] = self.speaker[0]
+        for name, kept in (("keys", self.keys), ("values", self.values)):
+            state[name][slots, :, :, : self.room] = kept[0]
+            state[name][slots, :, :, self.room :] = 0.0  # 0 times NaN is not 0: padding must be finite, too
+        if "padding" in state:
+            state["padding"][slots, : self.room] = False
+            state["padding"][slots, self.room :] = True
 
 
 @dataclass(frozen=True)
@@ -46,7 +65,12 @@ class TokenConfig:
 
 
 class Timbre(nn.Module):
-    """Content features in the light of a target. [b, t, content] -> [b, t, content]."""
+    """Content features in the light of a target. [b, t, content] -> [b, t, content].
+
+    prompted: the targets are as long as their references.
+    """
+
+    prompted = False
 
     def target(self, speaker: Tensor, mel: Tensor | None = None, lengths: Tensor | None = None) -> Target:
         """The target of a speaker vector [b, s] and of reference mel frames [b, p, mel], of which `lengths` [b] count.
@@ -55,9 +79,18 @@ class Timbre(nn.Module):
         """
         raise NotImplementedError
 
+    def cells(self, room: int) -> tuple[int, int, int, int]:
+        """Shape [l, h, p, e] of a target's keys and values; room: frames of the longest reference."""
+        raise NotImplementedError
+
     def forward(self, content: Tensor, target: Target) -> Tensor:
         """content: [b, t, content]; the target has b rows or one."""
         raise NotImplementedError
+
+    def conditions(self, content: Tensor, target: Target) -> Tensor:
+        """What the solver is given, the speaker vector beside every frame: [b, t, content] -> [b, t, content + s]."""
+        speaker = target.speaker[:, None].expand(*content.shape[:2], -1)
+        return torch.cat([self(content, target), speaker], -1)
 
 
 class CrossAttention(nn.Module):
@@ -67,7 +100,7 @@ class CrossAttention(nn.Module):
         super().__init__()
         if inner % heads:
             raise ValueError(f"expected an inner width of a multiple of {heads} heads, got {inner}")
-        self.heads = heads
+        self.heads, self.head_dim = heads, inner // heads
         self.q, self.k, self.v = Linear(dim, inner), Linear(key_dim, inner), Linear(value_dim, inner)
         self.out = Linear(inner, dim)
 
@@ -107,6 +140,8 @@ class PromptTimbre(Timbre):
     several recordings one behind the other, in any order.
     """
 
+    prompted = True
+
     def __init__(self, config: PromptConfig, content: int, speaker: int, mel: int) -> None:
         super().__init__()
         self.voice = Linear(speaker, speaker, bias=False)
@@ -115,16 +150,21 @@ class PromptTimbre(Timbre):
     def target(self, speaker: Tensor, mel: Tensor | None = None, lengths: Tensor | None = None) -> Target:
         if mel is None or not mel.shape[1]:
             raise SpeechError("expected mel frames of a reference for this network, got none: give a recording")
-        valid = None
+        padding = None
         if lengths is not None:
-            valid = torch.arange(mel.shape[1], device=mel.device) < lengths[:, None].clamp(min=1)
+            padding = torch.arange(mel.shape[1], device=mel.device) >= lengths[:, None].clamp(min=1)
         keys = torch.cat([mel, self.voice(speaker)[:, None].expand(-1, mel.shape[1], -1)], -1)
         kept = [layer.attention.kept(keys, mel) for layer in self._each()]
-        return Target(speaker, tuple(k for k, _ in kept), tuple(v for _, v in kept), valid)
+        return Target(speaker, torch.stack([k for k, _ in kept], 1), torch.stack([v for _, v in kept], 1), padding)
+
+    def cells(self, room: int) -> tuple[int, int, int, int]:
+        attention = self._each()[0].attention
+        return len(self.layers), attention.heads, room, attention.head_dim
 
     def forward(self, content: Tensor, target: Target) -> Tensor:
-        for layer, keys, values in zip(self._each(), target.keys, target.values, strict=True):
-            content = layer(content, keys, values, target.valid)
+        valid = None if target.padding is None else ~target.padding
+        for layer, keys, values in zip(self._each(), target.keys.unbind(1), target.values.unbind(1), strict=True):
+            content = layer(content, keys, values, valid)
         return content
 
     def _each(self) -> list[PromptLayer]:
@@ -152,13 +192,17 @@ class TokenTimbre(Timbre):
 
     def __init__(self, config: TokenConfig, content: int, speaker: int) -> None:
         super().__init__()
+        self.count = config.tokens
         self.keys, self.values = (Tokens(config.tokens, content, speaker) for _ in range(2))
         self.attention = CrossAttention(content, config.heads, config.inner, content, content)
         self.norm = nn.LayerNorm(content)
 
     def target(self, speaker: Tensor, mel: Tensor | None = None, lengths: Tensor | None = None) -> Target:
         keys, values = self.attention.kept(self.keys(speaker), self.values(speaker))
-        return Target(speaker, (keys,), (values,))
+        return Target(speaker, keys[:, None], values[:, None])
+
+    def cells(self, room: int) -> tuple[int, int, int, int]:
+        return 1, self.attention.heads, self.count, self.attention.head_dim
 
     def forward(self, content: Tensor, target: Target) -> Tensor:
-        return self.norm(self.attention(content, target.keys[0], target.values[0], target.valid))
+        return self.norm(self.attention(content, target.keys[:, 0], target.values[:, 0], None))

@@ -54,6 +54,11 @@ def fitting(config: ConverterModelConfig, name: str, voice: TargetVoice) -> Targ
     return voice
 
 
+def prompt_frames(mel: MelConfig, seconds: float = PROMPT) -> int:
+    """Mel frames that are kept, at the most, of all references of a voice together."""
+    return round(seconds * mel.sample_rate / mel.hop)
+
+
 def take_up(
     recordings: Sequence[str | Path | Audio], speaker: SpeakerEncoder, mel: MelConfig, seconds: float = PROMPT
 ) -> TargetVoice:
@@ -65,7 +70,7 @@ def take_up(
     if not recordings:
         raise SpeechError("expected at least one recording of the target, got none: name one")
     samples = [_heard(source) for source in recordings]
-    front, room = LogMel(mel), round(seconds * mel.sample_rate / mel.hop) // len(samples)
+    front, room = LogMel(mel), prompt_frames(mel, seconds) // len(samples)
     frames = []
     for x in samples:
         x = torch.from_numpy(resample(x, RATE, mel.sample_rate))

@@ -1,11 +1,19 @@
-"""The delay of words, on events made by hand."""
+"""The delay of words, on events made by hand, and a Whisper measured."""
 
 from __future__ import annotations
 
-import pytest
+import json
+from pathlib import Path
 
+import pytest
+import soundfile
+import torch
+
+from benchmarks.run import main
 from benchmarks.transcribe import word_delays
 from speech.asr.events import Event, Final, Partial, SpeechEnd, SpeechStart, Word
+from speech.hub.checkpoint import save
+from tests.asr.whisper.toy import RATE, counted, counter, letter_tokenizer, tones
 
 
 def final(*words: Word) -> Final:
@@ -24,3 +32,16 @@ def test_a_word_counts_from_the_first_event_that_shows_it_whole() -> None:
         (3.0, final(again)),  # no partial before: the final itself shows it; the utterance before does not
     ]
     assert word_delays(events) == pytest.approx([0.1, 0.2, 0.7])
+
+
+def test_a_whisper_is_measured_by_its_chunks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = letter_tokenizer(tmp_path).to_json().encode()
+    model = save(tmp_path / "model", counter(causal=True), "# Counter\n", {"tokenizer.json": words}, dtype=None)
+    soundfile.write(tmp_path / "letters.wav", tones([-1, *counted(8), -1]), RATE)
+    before = torch.get_num_threads()
+    options = ["--model", str(model), "--audio", str(tmp_path / "letters.wav"), "--chunk", "200"]
+    assert main(["transcribe", "--smoke", "--json", *options]) == 0
+    torch.set_num_threads(before)
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert {row["case"] for row in rows} >= {"200 ms, whole file", "200 ms, live"}
+    assert [row["value"] for row in rows if row["metric"] == "words"] == [8]

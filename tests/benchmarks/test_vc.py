@@ -18,7 +18,7 @@ from speech.hub.checkpoint import save
 from speech.vc.converter import Converter
 from speech.vc.model import ConverterModelConfig
 from speech.vc.network import ConverterConfig
-from speech.vc.session import ConversionStream
+from speech.vc.session import ConversionStream, Setup
 from tests.vc.small import small_model, voice
 
 STAGES = {"resampling in", "content", "network", "vocoder", "resampling out"}
@@ -51,14 +51,11 @@ def test_an_untrained_model_is_measured_through_and_through(capsys: pytest.Captu
 
 def test_clocks_change_nothing_of_what_is_heard() -> None:
     model, samples = small_model(second=True), voice(0.6)
-    network = model.network.pipeline(model.network.target(torch.randn(1, model.config.network.speaker)))
+    network, target = model.network.pipeline(), model.network.target(torch.randn(1, model.config.network.speaker))
     pipeline = model.pipeline(model.contents(model.config.network.chunk), network, 16000, 16000)
     taken: dict[str, Samples] = {}
     under = clocked(pipeline, taken)
-    heard = [
-        ConversionStream(stages, lambda _, stages=stages: stages.get_submodule("network"), "random", 16000, 16000)  # type: ignore[arg-type,return-value]
-        for stages in (pipeline, under)
-    ]
+    heard = [ConversionStream(Setup(stages, 16000, 16000), lambda _: target, "random") for stages in (pipeline, under)]
     assert heard[0].latency == heard[1].latency
     np.testing.assert_array_equal(heard[1].push(samples), heard[0].push(samples))
     np.testing.assert_array_equal(heard[1].flush(), heard[0].flush())

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from speech.flow.layers import Context
-from speech.flow.stream import FlowStream
+from speech.flow.stream import FlowSetup, FlowStream
 from speech.streaming.frames import Frames
 from tests.flow.conftest import Golden
 
@@ -71,9 +71,8 @@ def test_encoder_in_a_whole_call_with_the_streaming_mask(golden: Golden) -> None
 
 def test_stream_equals_every_call_of_the_original(golden: Golden) -> None:
     """One pass over pieces of an awkward size, where the original runs everything again for each call."""
-    stream = FlowStream(
-        golden.flow, golden["spk_embedding"], golden["prompt_tokens"], golden["prompt_mel"], context=STREAM
-    )
+    stream = FlowStream(FlowSetup.of(golden.flow, STREAM), golden["spk_embedding"])
+    stream.prompt(golden["prompt_tokens"], golden["prompt_mel"])
     mel = torch.cat([*(stream.push(part) for part in golden["tokens"].split(37)), stream.flush()]).T
     for name in ("b0_mel", "b1_mel", "b2_mel"):
         close(mel[:, : golden[name].shape[1]], golden[name])
@@ -81,7 +80,7 @@ def test_stream_equals_every_call_of_the_original(golden: Golden) -> None:
 
 
 def test_stream_without_a_prompt(golden: Golden) -> None:
-    stream = FlowStream(golden.flow, golden["spk_embedding"], context=STREAM)
+    stream = FlowStream(FlowSetup.of(golden.flow, STREAM), golden["spk_embedding"])
     assert len(stream.push(golden["tokens"][:27])) == 0
     close(stream.push(golden["tokens"][27:28]).T, golden["d_mel_no_prompt"])
 

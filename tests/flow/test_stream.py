@@ -14,14 +14,19 @@ from speech.errors import SpeechError
 from speech.flow.layers import Context
 from speech.flow.model import Flow
 from speech.flow.solver import Sampling
-from speech.flow.stream import FlowStream
+from speech.flow.stream import FlowSetup, FlowStream
+from speech.streaming.arena import Full
+from tests.streaming.rounds import together
 
 SPEAKER = torch.linspace(-1, 1, 6)
 PROMPT_TOKENS, PROMPT = torch.arange(7), torch.linspace(-1, 1, 14 * 8).view(14, 8)
 
 
 def opened(small: Flow, prompt: bool = True, **how: Context | Sampling) -> FlowStream:
-    return FlowStream(small, SPEAKER, *((PROMPT_TOKENS, PROMPT) if prompt else ()), **how)  # type: ignore[arg-type]
+    stream = FlowStream(FlowSetup.of(small, **how), SPEAKER)  # type: ignore[arg-type]
+    if prompt:
+        stream.prompt(PROMPT_TOKENS, PROMPT)
+    return stream
 
 
 def tokens(n: int) -> Tensor:
@@ -71,13 +76,44 @@ def test_a_voice_is_kept_for_many_sentences(small: Flow) -> None:
             stream.restore(wrong)
 
 
+def test_streams_share_lanes(small: Flow) -> None:
+    """Two voices side by side, one of them begun where another stream was, and parked on its way."""
+    setup = FlowSetup.of(small)
+    lanes = setup.lanes(2)
+    speakers = SPEAKER, SPEAKER.flip(0)
+    streams = [FlowStream(setup, speaker, lanes) for speaker in speakers]
+    with pytest.raises(Full):
+        FlowStream(setup, SPEAKER, lanes)
+    streams[1].push(tokens(9))
+    streams[1].reset()
+    together([stream.prompting(PROMPT_TOKENS, PROMPT) for stream in streams])
+    mel = [stream.push(tokens(6)) for stream in streams]
+    for seat in streams[1].seats:
+        seat.park()
+    body = lanes.body.open()
+    with pytest.raises(Full):  # what looks ahead has its seat back
+        FlowStream(setup, SPEAKER, lanes)
+    body.close()
+    for seat in streams[1].seats:
+        seat.unpark()
+    for stream, speaker, begun in zip(streams, speakers, mel, strict=True):
+        both = torch.cat([PROMPT_TOKENS, tokens(6)])[None]
+        with torch.inference_mode():
+            expected = small(both, speaker[None], PROMPT[None]).data[0, len(PROMPT) :]
+        torch.testing.assert_close(torch.cat([begun, stream.flush()]), expected, atol=1e-5, rtol=1e-5)
+        stream.close()
+    assert lanes.ahead.arena.free == lanes.body.arena.free == 2
+
+
 def test_bad_input_is_refused(small: Flow) -> None:
     with pytest.raises(SpeechError, match=r"0 \.\. 19, got 20"):
         opened(small).push(torch.tensor([3, 20]))
     with pytest.raises(SpeechError, match="14 mel frames for 7 tokens, got 15"):
         small.conditioned(PROMPT_TOKENS[None], SPEAKER[None], torch.zeros(1, 15, 8))
     with pytest.raises(SpeechError, match="7 tokens of the prompt, got 12"):
-        FlowStream(small, SPEAKER, PROMPT_TOKENS, PROMPT[:12])
+        opened(small, prompt=False).prompt(PROMPT_TOKENS, PROMPT[:12])
+    with pytest.raises(SpeechError, match="prompt first, got it behind 7 tokens"):
+        opened(small).prompt(PROMPT_TOKENS, PROMPT)
     for context in (Context(None), Context(5, None)):
         with pytest.raises(SpeechError, match="bounded left"):
             opened(small, context=context)

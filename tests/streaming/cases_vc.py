@@ -6,13 +6,16 @@ from dataclasses import replace
 from functools import partial
 
 import torch
+from torch import Tensor
 
 from speech.flow.solver import Sampling, start_noise
-from speech.streaming.module import Streaming
+from speech.streaming.frames import Frames
+from speech.streaming.module import Sequential, State, Streaming
 from speech.vc.advance import Advance
+from speech.vc.conditions import Conditions
 from speech.vc.interpolate import Interpolate
 from speech.vc.network import ConverterConfig, ConverterNetwork
-from speech.vc.timbre import PromptConfig, TokenConfig
+from speech.vc.timbre import PromptConfig, Target, Timbre, TokenConfig
 from tests.streaming.case import Case, D
 
 TWO_STEPS = Sampling(2, 0.0, True, (1.0, 0.8, 0.0))
@@ -42,11 +45,31 @@ def _solver(config: ConverterConfig) -> Streaming:
     return ConverterNetwork(config).solver(noise=start_noise(config.mel, 30))
 
 
+class Given(Conditions):
+    """All streams have one target: what was written into their state is what whole signals are given."""
+
+    def __init__(self, timbre: Timbre, speaker: int, room: int, target: Target) -> None:
+        super().__init__(timbre, speaker, room)
+        self.target = target
+
+    def forward(self, frames: Frames) -> Frames:
+        return frames.like(self.timbre.conditions(frames.data, self.target))
+
+    def step(self, frames: Frames, state: State, slots: Tensor) -> Frames:
+        self.target.write(state, slots)
+        return super().step(frames, state, slots)
+
+
 def _pipeline(config: ConverterConfig) -> Streaming:
+    return ConverterNetwork(config).pipeline(9)
+
+
+def _given(config: ConverterConfig) -> Streaming:
     network, generator = ConverterNetwork(config), torch.Generator().manual_seed(1)
     with torch.no_grad():
         speaker, mel = torch.randn(1, 3, generator=generator), torch.randn(1, 7, 5, generator=generator)
-        return network.pipeline(network.target(speaker, mel))
+        stages = dict(network.pipeline(9).named_children())
+        return Sequential(**stages | {"timbre": Given(network.timbre, 3, 9, network.target(speaker, mel))})
 
 
 CASES: dict[str, Case] = {
@@ -55,7 +78,8 @@ CASES: dict[str, Case] = {
     "chunk solver": Case(partial(_solver, FIRST), (9,)),
     "chunk solver ahead": Case(partial(_solver, SECOND), (9,)),
     "chunk solver with history, ahead": Case(partial(_solver, BOTH), (9,)),
-    "converter": Case(partial(_pipeline, FIRST), (6,)),
-    "converter ahead": Case(partial(_pipeline, SECOND), (6,)),
-    "converter of late content": Case(partial(_pipeline, LATE), (4,)),
+    "converter": Case(partial(_given, FIRST), (6,)),
+    "converter ahead": Case(partial(_given, SECOND), (6,)),
+    "converter of late content": Case(partial(_given, LATE), (4,)),
+    "converter to nobody": Case(partial(_pipeline, FIRST), (6,)),
 }

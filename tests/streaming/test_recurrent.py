@@ -25,7 +25,7 @@ def test_stepping_with_the_weights_of_torch(ours: Recurrent, theirs: nn.LSTM | n
 def test_frames_before_the_stream_leave_the_cells_at_zero() -> None:
     driver = Driver(LSTM(3, 5), 4, shape=(3,), phase=-8)
     driver.push(torch.empty(0, 3))
-    assert not driver.arena.buffer.any()
+    assert not driver.seat.lane.arena.buffer.any()
 
 
 def test_the_memory_gives_back_its_window() -> None:

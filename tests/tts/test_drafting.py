@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 from random import Random
@@ -13,14 +14,17 @@ from torch.optim import Adam
 from speech.errors import SpeechError
 from speech.streaming.arena import Arena
 from speech.streaming.frames import OPEN, Frames, Place
+from speech.streaming.lane import Seat, alone
 from speech.tts.aligned import Aligned
-from speech.tts.generation import Generation, advance
+from speech.tts.generation import Generation
 from speech.tts.joint import Interleaved, Whole
 from speech.tts.layout import IGNORE, Batch, Layout, Utterance, Vocabulary
 from speech.tts.lm import TextSpeechConfig, TextSpeechLM
 from speech.tts.model import SynthesiserConfig
 from speech.tts.qwen2 import Qwen2
 from speech.tts.sampling import Sampler, SamplingConfig, uniform
+from speech.tts.scoring import code_lanes
+from tests.streaming.rounds import together
 from tests.tts.small import DECODER, small_lm, small_synthesiser
 
 JOINT, BESIDE = Vocabulary.cosyvoice2(text=50, codes=30), Vocabulary.beside(symbols=20, codes=30, ahead=2)
@@ -62,10 +66,10 @@ def trained(vocabulary: Vocabulary) -> TextSpeechLM:
 
 
 def stream_of(
-    lm: TextSpeechLM, layout: Layout, seed: int, sampling: SamplingConfig, arena: Arena | None = None
+    lm: TextSpeechLM, layout: Layout, seed: int, sampling: SamplingConfig, seats: Sequence[Seat] | None = None
 ) -> Generation:
     prompt = Utterance([1, 2, 3], [4, 5, 6, 7], [1, 2, 1])
-    return Generation(lm, layout.script(prompt), Sampler(sampling, uniform(torch.Generator().manual_seed(seed))), arena)
+    return Generation(lm, layout.script(prompt), Sampler(sampling, uniform(torch.Generator().manual_seed(seed))), seats)
 
 
 def told(stream: Generation, text: list[int]) -> Generation:
@@ -73,7 +77,7 @@ def told(stream: Generation, text: list[int]) -> Generation:
     stream.push(text)
     stream.end()
     while not stream.done:
-        advance([stream])
+        alone(stream.advancing())
     return stream
 
 
@@ -127,9 +131,9 @@ def test_streams_with_and_without_drafts_side_by_side(name: str) -> None:
     lm = trained(layout.vocabulary)
     ways = [replace(FREE, drafts=2), replace(FREE, drafts=3), FREE, replace(FREE, drafts=3, accept=0.5)]
     texts = [TEXT[:n] for n in (13, 6, 10, 9)]
-    alone = [told(stream_of(lm, layout, i, ways[i]), text).script.ids for i, text in enumerate(texts)]
-    arena = Arena(lm.decoder, 4)
-    streams = [stream_of(lm, layout, i, ways[i], arena) for i in range(4)]
+    apart = [told(stream_of(lm, layout, i, ways[i]), text).script.ids for i, text in enumerate(texts)]
+    lanes = code_lanes(lm, replace(FREE, drafts=HEADS), 4)
+    streams = [stream_of(lm, layout, i, ways[i], [lane.open() for lane in lanes]) for i in range(4)]
     left = [[*text] for text in texts]
     while not all(stream.done for stream in streams):
         some = rng.sample(range(4), rng.randint(1, 4))
@@ -139,8 +143,8 @@ def test_streams_with_and_without_drafts_side_by_side(name: str) -> None:
                 left[i] = left[i][2:]
             elif not streams[i].script.ended:
                 streams[i].end()
-        advance([streams[i] for i in some])
-    assert [stream.script.ids for stream in streams] == alone
+        together([streams[i].advancing() for i in some])
+    assert [stream.script.ids for stream in streams] == apart
 
 
 def test_a_guess_counts_from_a_probability_on() -> None:

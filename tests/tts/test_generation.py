@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from random import Random
 
 import pytest
 import torch
 
 from speech.errors import SpeechError
-from speech.streaming.arena import Arena, Full
+from speech.streaming.arena import Arena
+from speech.streaming.lane import Seat, alone
 from speech.tts.aligned import Aligned
-from speech.tts.generation import Generation, advance
+from speech.tts.generation import Generation
 from speech.tts.joint import Interleaved, Whole
 from speech.tts.layout import Batch, Layout, Script, Utterance, Vocabulary
-from speech.tts.sampling import Sampler, uniform
+from speech.tts.sampling import Sampler, SamplingConfig, uniform
+from speech.tts.scoring import code_lanes
+from tests.streaming.rounds import together
 from tests.tts.small import small_lm
 
 JOINT, BESIDE = Vocabulary.cosyvoice2(text=50, codes=30), Vocabulary.beside(symbols=20, codes=30, ahead=2)
@@ -27,9 +31,9 @@ PROMPT = Utterance([1, 2, 3], [4, 5, 6, 7], [1, 2, 1])
 TEXT = [7, 3, 3, 9, 1, 0, 11, 12, 5, 2, 19, 4, 8]
 
 
-def stream_of(layout: Layout, seed: int, arena: Arena | None = None, prompt: Utterance = PROMPT) -> Generation:
+def stream_of(layout: Layout, seed: int, seats: Sequence[Seat] | None = None) -> Generation:
     sampler = Sampler(draws=uniform(torch.Generator().manual_seed(seed)))
-    return Generation(LM[layout.vocabulary], layout.script(prompt), sampler, arena)
+    return Generation(LM[layout.vocabulary], layout.script(PROMPT), sampler, seats)
 
 
 def told(stream: Generation, text: list[int]) -> list[int]:
@@ -37,7 +41,7 @@ def told(stream: Generation, text: list[int]) -> list[int]:
     stream.push(text)
     stream.end()
     while not stream.done:
-        advance([stream])
+        alone(stream.advancing())
     return stream.script.ids
 
 
@@ -45,11 +49,12 @@ def told(stream: Generation, text: list[int]) -> list[int]:
 def test_streams_beside_one_another_say_what_each_says_alone(name: str) -> None:
     layout, rng = LAYOUTS[name], Random(1)
     texts = [TEXT[:n] for n in (13, 1, 6, 10)]
-    alone = [told(stream_of(layout, seed), text) for seed, text in enumerate(texts)]
-    arena = Arena(LM[layout.vocabulary].decoder, 4)
-    streams = [stream_of(layout, seed, arena) for seed in range(4)]
-    with pytest.raises(Full):
-        stream_of(layout, 0, arena)
+    apart = [told(stream_of(layout, seed), text) for seed, text in enumerate(texts)]
+    [lane] = code_lanes(LM[layout.vocabulary], SamplingConfig(), 4)
+    seats = [lane.open() for _ in range(4)]
+    for seat in seats:  # another stream was here before
+        told(stream_of(layout, 9, [seat]), TEXT[:3])
+    streams = [stream_of(layout, seed, [seats[seed]]) for seed in range(4)]
     left = [[*text] for text in texts]
     while not all(stream.done for stream in streams):
         some = rng.sample(range(4), rng.randint(1, 4))
@@ -59,11 +64,8 @@ def test_streams_beside_one_another_say_what_each_says_alone(name: str) -> None:
                 left[i] = left[i][2:]
             elif not streams[i].script.ended:
                 streams[i].end()
-        advance([streams[i] for i in some])
-    assert [stream.script.ids for stream in streams] == alone
-    for stream in streams:
-        stream.close()
-    assert arena.free == 4
+        together([streams[i].advancing() for i in some])
+    assert [stream.script.ids for stream in streams] == apart
 
 
 @pytest.mark.parametrize("name", LAYOUTS)
@@ -88,20 +90,21 @@ def test_steps_score_as_whole_sequences_do(name: str) -> None:
     torch.testing.assert_close(torch.stack(scores), whole[list(at)], rtol=0, atol=1e-4)
 
 
-def test_a_saved_stream_goes_on_elsewhere() -> None:
+def test_a_parked_stream_goes_on_elsewhere() -> None:
     layout = LAYOUTS["interleaved"]
     expected = told(stream_of(layout, 5), TEXT)
-    stream = stream_of(layout, 5)
+    [lane] = code_lanes(LM[JOINT], SamplingConfig(), 2)
+    seat = lane.open()
+    stream = stream_of(layout, 5, [seat])
     stream.push(TEXT)
     stream.end()
     for _ in range(7):
-        advance([stream])
-    saved, other = stream.arena.save(stream.slot), Arena(LM[JOINT].decoder, 3)
-    other.open()
-    stream.arena, stream.slot = other, other.open()
-    other.load(stream.slot, saved)
+        alone(stream.advancing())
+    seat.park()
+    told(stream_of(layout, 1, [lane.open()]), TEXT)
+    seat.unpark()
     while not stream.done:
-        advance([stream])
+        alone(stream.advancing())
     assert stream.script.ids == expected
 
 

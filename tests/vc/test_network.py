@@ -35,29 +35,59 @@ def drawn(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
-def target(network: ConverterNetwork, seed: int) -> Target:
-    return network.target(drawn(1, 3, seed=seed), drawn(1, 7, 5, seed=seed + 1))
+def target(network: ConverterNetwork, seed: int, frames: int = 7) -> Target:
+    return network.target(drawn(1, 3, seed=seed), drawn(1, frames, 5, seed=seed + 1))
+
+
+def speak(driver: Driver, target: Target) -> None:
+    """Let a stream of a network's pipeline go on in this voice."""
+    target.write(driver.seat.lane.arena.state["timbre"], driver.seat.slot)
 
 
 @CONFIGS
 @torch.inference_mode()
-def test_the_voice_and_the_steps_change_within_a_stream(config: ConverterConfig) -> None:
+def test_the_voice_changes_within_a_stream(config: ConverterConfig) -> None:
     """What was put out stays, and what comes goes on from it: as if the conditions alone had changed."""
     network, content = made(config), drawn(18, config.content)
-    voices = [network.pipeline(target(network, seed)) for seed in (1, 5)]
-    driver = Driver(voices[0], config.chunk // config.rate, shape=(config.content,))
-    mel = [driver.push(content[:9])]
-    driver.module = voices[1]
-    mel += [driver.push(content[9:]), driver.flush()]
+    voices = [target(network, 1), target(network, 5, frames=4)]
+    driver = Driver(network.pipeline(9), config.chunk // config.rate, shape=(config.content,))
+    mel = []
+    for voice, part in zip(voices, (content[:9], content[9:]), strict=True):
+        speak(driver, voice)
+        mel.append(driver.push(part))
+    mel.append(driver.flush())
 
-    at_rate = voices[0].get_submodule("interpolate")(Frames.whole(content[None])).data
+    at_rate = driver.module.get_submodule("interpolate")(Frames.whole(content[None])).data
     begin = sum(map(len, mel[:1])) + max(config.ahead)  # the first conditions of the first step of the second voice
-    both = [network.conditioned(at_rate, target(network, seed)) for seed in (1, 5)]
+    both = [network.conditioned(at_rate, voice) for voice in voices]
     conditions = torch.cat([both[0][:, :begin], both[1][:, begin:]], 1)
     wanted = network.solver()(Frames.whole(conditions)).data[0]
     torch.testing.assert_close(torch.cat(mel), wanted, atol=1e-5, rtol=0)
-    steps = network.pipeline(target(network, 1), Sampling(3, 0.0, True))
-    assert Arena(steps, 1).buffer.shape == Arena(voices[0], 1).buffer.shape
+
+
+@CONFIGS
+def test_the_steps_change_within_a_stream(config: ConverterConfig) -> None:
+    network = made(config)
+    few, many = network.pipeline(9), network.pipeline(9, Sampling(3, 0.0, True))
+    assert Arena(few, 1).fingerprint == Arena(many, 1).fingerprint
+
+
+@CONFIGS
+@torch.inference_mode()
+def test_streams_of_a_batch_have_targets_of_their_own(config: ConverterConfig) -> None:
+    """Of unequal length, taken up over others that were not finite."""
+    network, content = made(config), drawn(3, 2 * config.chunk, config.content)
+    voices = [target(network, 1), target(network, 5, frames=4), target(network, 9, frames=9)]
+    stage = network.pipeline(9).get_submodule("timbre")
+    state = Arena(stage, 4).state  # type: ignore[arg-type]
+    bad = network.target(torch.full((1, 3), torch.nan), torch.full((1, 9, 5), torch.inf))
+    bad.write(state, torch.arange(4))
+    slots = torch.tensor([2, 0, 3])
+    for slot, voice in zip(slots.tolist(), voices, strict=True):
+        voice.write(state, slot)
+    heard = stage.step(Frames.whole(content), state, slots).data  # type: ignore[operator]
+    for row, voice in enumerate(voices):
+        torch.testing.assert_close(heard[row : row + 1], network.conditioned(content[row : row + 1], voice))
 
 
 @torch.inference_mode()
@@ -120,7 +150,7 @@ def test_start_noise_does_not_come_again(config: ConverterConfig) -> None:
     rows = noise_at(solver.noise, torch.arange(2 * frames)[None])[0]
     assert len(rows[:frames].unique(dim=0)) == frames and torch.equal(rows[:frames], rows[frames:])
     assert torch.equal(rows[:7], network.noise[:7])
-    pipeline = network.pipeline(target(network, 1), noise=network.noise[:7])
+    pipeline = network.pipeline(noise=network.noise[:7])
     driver = Driver(pipeline, config.chunk // config.rate, shape=(config.content,))
     mel = torch.cat([driver.push(content), driver.flush()])
     torch.testing.assert_close(mel, pipeline(Frames.whole(content[None])).data[0], atol=1e-5, rtol=0)
@@ -134,12 +164,18 @@ def test_another_chunk_size_is_the_same_network() -> None:
     assert all(a is b for a, b in pairs) and other.noise is network.noise
 
 
+def converted(network: ConverterNetwork, content: Tensor) -> Tensor:
+    """Content [1, t, content] of whole signals to mel frames."""
+    at_rate = network.lead()(Frames.whole(content))
+    return network.solver()(at_rate.like(network.conditioned(at_rate.data, target(network, 1)))).data
+
+
 @torch.inference_mode()
 def test_packed_weights_give_the_same() -> None:
-    network, content = made(FIRST), Frames.whole(drawn(1, 8, FIRST.content))
-    before = network.pipeline(target(network, 1))(content).data
+    network, content = made(FIRST), drawn(1, 8, FIRST.content)
+    before = converted(network, content)
     pack(network)
-    torch.testing.assert_close(network.pipeline(target(network, 1))(content).data, before, atol=1e-5, rtol=0)
+    torch.testing.assert_close(converted(network, content), before, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("config", [ConverterConfig(), ConverterConfig.second(), FIRST])

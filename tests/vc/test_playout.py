@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from speech.vc.gate import Gate
-from speech.vc.playout import MISSING, SILENT, Clock, Lane, Placement, PlayOut, Seam, stretch
+from speech.vc.playout import MISSING, SILENT, Clock, Placement, PlayOut, Seam, Track, stretch
 
 
 @settings(max_examples=40, deadline=None)
@@ -57,9 +57,9 @@ def test_after_a_jump_nothing_stale_is_read(step: int) -> None:
 
 def test_silence_covers_what_never_comes() -> None:
     play = PlayOut(1, 100)
-    lane = Lane(play, 0, lambda x: x, 100, 200, delay=0.1)
-    lane.push(0, np.ones(10, np.float32))
-    lane.silence(20)
+    track = Track(play, 0, lambda x: x, 100, 200, delay=0.1)
+    track.push(0, np.ones(10, np.float32))
+    track.silence(20)
     read = play.read(60)[0]
     assert np.isposinf(read[:40]).all() and np.isnan(read[40:]).all()
 

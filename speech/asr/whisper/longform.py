@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from speech.asr.whisper.gate import PRE_ROLL, GatedStream
 from speech.asr.whisper.text import Timed, aligned
 from speech.asr.whisper.tokenizer import Symbols
 from speech.asr.whisper.window import Windows
+from speech.streaming.lane import Asking, Seat
 
 NO_SPEECH, DOUBT = 0.6, -1.0
 """A window says nothing where nobody speaks is likelier than this and the mean log-probability of its text is lower."""
@@ -59,9 +60,15 @@ class LongFormStream(GatedStream):
 
     def __init__(self, windows: Windows, sample_rate: int) -> None:
         super().__init__(sample_rate, windows.rate, windows.text, windows.endpoint, None)
-        self.windows, self._hop = windows, windows.pipeline.down
+        self.windows = replace(windows, request=replace(windows.request, timestamps=True))
+        self._hop = windows.pipeline.down
         self._symbols = Symbols(windows.model.config.vocabulary)
+        self._seat = self.windows.lane().open()
         self.reset()
+
+    @property
+    def seats(self) -> list[Seat]:
+        return [self._seat]
 
     @property
     def latency(self) -> float:
@@ -74,16 +81,16 @@ class LongFormStream(GatedStream):
         self._at = 0  # the frame at which they begin
         self._prompt: list[int] = []
 
-    def _feed(self, x: np.ndarray) -> list[Event]:
+    def hearing(self, x: np.ndarray) -> Asking[list[Event]]:
         self._watch(x)
         self._samples = np.concatenate([self._samples, x])
-        return self._run(last=False)
+        return (yield from self._run(last=False))
 
-    def _finish(self) -> list[Event]:
+    def _finish(self) -> Asking[list[Event]]:
         self._watch(None)
-        return self._run(last=True)
+        return (yield from self._run(last=True))
 
-    def _run(self, last: bool) -> list[Event]:
+    def _run(self, last: bool) -> Asking[list[Event]]:
         """Transcribe the windows that are full, or all there is."""
         events: list[Event] = []
         while True:
@@ -95,7 +102,7 @@ class LongFormStream(GatedStream):
             self._skip(math.floor((begin - PRE_ROLL) * self.rate / self._hop) - self._at)
             if not len(self._samples) or (len(self._samples) < self.windows.size and not last):
                 return events
-            events += self._window(self._samples[: self.windows.size])
+            events += yield from self._window(self._samples[: self.windows.size])
 
     def _skip(self, count: int) -> None:
         """Let go of so many frames of samples."""
@@ -103,10 +110,10 @@ class LongFormStream(GatedStream):
         self._samples = self._samples[count * self._hop :]
         self._at += count
 
-    def _window(self, samples: np.ndarray) -> list[Event]:
+    def _window(self, samples: np.ndarray) -> Asking[list[Event]]:
         """Transcribe one window [n] and go on to where it is settled."""
-        heard, count = self.windows.heard(samples), -(-len(samples) // self._hop)
-        found = self.windows.decoded(heard, self._prompt, timestamps=True)
+        heard, found = yield from self.windows.look(self._seat, samples, self._prompt)
+        count = -(-len(samples) // self._hop)
         if (found.no_speech or 0.0) > NO_SPEECH and found.mean < DOUBT:
             self._skip(count)
             return []

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Literal
 
 import torch
 
 from speech.asr.endpoint import EndpointConfig
 from speech.asr.events import Transcript
+from speech.asr.host import regular
 from speech.asr.live import LiveStream
 from speech.asr.recogniser import find_device
 from speech.asr.recording import Source, transcribed
 from speech.asr.whisper.config import Context
+from speech.asr.whisper.host import Room, WhisperHost
 from speech.asr.whisper.longform import LongFormStream
 from speech.asr.whisper.model import Whisper
-from speech.asr.whisper.search import Request, Search
+from speech.asr.whisper.search import Request, Search, Task
 from speech.asr.whisper.stream import Setup, WhisperStream
 from speech.asr.whisper.text import Text
 from speech.asr.whisper.tokenizer import Symbols, WhisperTokenizer
@@ -24,9 +25,8 @@ from speech.asr.whisper.window import AgreementStream, Windows
 from speech.audio.file import Channel, Pcm
 from speech.audio.vad import VoiceActivity
 from speech.errors import SpeechError
+from speech.streaming.engine.host import Regular
 from speech.streaming.module import Sequential
-
-Task = Literal["transcribe", "translate"]
 
 LOOKS = (100, 10_000)
 """Milliseconds between two looks of a Whisper that was not trained to stream, the least and the most."""
@@ -138,6 +138,35 @@ class WhisperRecogniser:
         if self.causal:
             return WhisperStream(self._setup(request, milliseconds), sample_rate, voice)
         return AgreementStream(self._windows(request), sample_rate, milliseconds / 1e3, voice)
+
+    def host(self, slots: int, *, chunks: Sequence[int] | None = None, beam: int | None = None) -> WhisperHost:
+        """Room for `slots` streams in each of these chunks (default: the recogniser's), for an `Engine`.
+
+        chunks, beam: as for the recogniser; the beam is that of all streams.
+        """
+        base = self._request(self.request, None, None, beam)
+        known = [self._chunk(milliseconds) for milliseconds in chunks or (self.chunk,)]
+        room = self._chunked if self.causal else self._looking
+        rooms = {milliseconds: room(base, milliseconds, slots) for milliseconds in known}
+        return WhisperHost(rooms, lambda language, task: self._request(base, language, task, None), self.sample_rate)
+
+    def _chunked(self, base: Request, milliseconds: int, slots: int) -> Room:
+        """Room for streams of a causal model."""
+        setup = self._setup(base, milliseconds)
+        lanes = setup.lanes(slots)
+        return Room(
+            lambda request, rate, voice: WhisperStream(self._setup(request, milliseconds), rate, voice, lanes),
+            regular(lanes, setup.pipeline, setup.chunk, setup.rate, self.model.config.dim),
+        )
+
+    def _looking(self, base: Request, milliseconds: int, slots: int) -> Room:
+        """Room for streams of another model."""
+        windows, seconds = self._windows(base), milliseconds / 1e3
+        lane = windows.lane(slots)
+        return Room(
+            lambda request, rate, voice: AgreementStream(self._windows(request), rate, seconds, voice, lane),
+            [Regular(lane, windows.size, 0, (), torch.float32, 1 / seconds, "look")],
+        )
 
     def _request(self, base: Request, language: str | None, task: Task | None, beam: int | None) -> Request:
         """What is asked for, checked against what the model knows."""

@@ -20,6 +20,8 @@ from speech.errors import SpeechError
 from speech.streaming.frames import Frames
 from speech.streaming.module import Device, State
 
+Task = Literal["transcribe", "translate"]
+
 
 @dataclass(frozen=True)
 class Request:
@@ -44,7 +46,7 @@ class Request:
     """
 
     language: str = "en"
-    task: Literal["transcribe", "translate"] = "transcribe"
+    task: Task = "transcribe"
     beam: int = 0
     length_penalty: float | None = None
     prompt: tuple[int, ...] = ()
@@ -101,7 +103,7 @@ class Search:
         return {
             "memory": self.decoder.init_memory(slots, device, dtype),
             "cache": {i: {k: x.unflatten(0, (slots, -1)) for k, x in layer.items()} for i, layer in cache.items()},
-            "texts": store.init(slots, self._texts, self.decoder.config.tokens, device),
+            "texts": self.init_texts(slots, device),
         }
 
     @torch.inference_mode()
@@ -120,23 +122,40 @@ class Search:
         return self._decoded(state, slots, self._chooser(False), r.passes)
 
     @torch.inference_mode()
-    def decode(self, frames: Frames) -> list[Hypothesis]:
-        """Decode whole windows to their end. frames: [b, t, d], t up to `positions`; no state is kept."""
+    def decode(self, frames: Frames, texts: State | None = None) -> list[Hypothesis]:
+        """Decode whole windows to their end. frames: [b, t, d], t up to `positions`; no other state is kept.
+
+        texts: [b, ...], those that `begin` began (default: the request's own).
+        """
         x = frames.data
         state, slots = self.init_state(len(x), x.device, x.dtype), torch.arange(len(x), device=x.device)
+        if texts is not None:
+            state["texts"] = texts
         self.decoder.extend(frames, state["memory"], slots)
         return self._decoded(state, slots, self._chooser(True), self.decoder.config.tokens // 2, whole=True)
+
+    def init_texts(self, slots: int, device: Device = None) -> State:
+        """State of the texts of `slots` streams alone: zeros, slot axis first."""
+        return store.init(slots, self._texts, self.decoder.config.tokens, device)
+
+    @torch.inference_mode()
+    def begin(self, texts: State, slot: int, prompt: Sequence[int] = (), prefix: Sequence[int] = ()) -> None:
+        """Begin a new text. prompt, prefix: as in `Request`, in place of the request's own.
+
+        Raises SpeechError for a prefix that leaves no room.
+        """
+        store.begin(texts, slot, self._opened(prompt, prefix))
 
     @torch.inference_mode()
     def restart(
         self, state: State, slot: int, since: int, prompt: Sequence[int] = (), prefix: Sequence[int] = ()
     ) -> None:
-        """Begin a new text in a stream that goes on: from its next chunk on only encoder frames from `since` on (index
-        in the stream) are attended to. prompt, prefix: as in `Request`, in place of the request's own.
+        """As `begin`, in a stream that goes on: from its next chunk on only encoder frames from `since` on (index in
+        the stream) are attended to.
 
-        Raises SpeechError for a prefix that leaves no room.
+        `state` may be that of a search which differs in its request's language, task and prompt alone.
         """
-        store.begin(state["texts"], slot, self._opened(prompt, prefix))
+        self.begin(state["texts"], slot, prompt, prefix)
         state["memory"]["since"][slot] = since
 
     def _opened(self, prompt: Sequence[int], prefix: Sequence[int]) -> list[int]:

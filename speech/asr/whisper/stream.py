@@ -13,14 +13,16 @@ from torch import Tensor
 
 from speech.asr.endpoint import EndpointConfig, frames
 from speech.asr.events import Event, Partial
+from speech.asr.session import Lanes
 from speech.asr.whisper.config import Context, WhisperConfig
 from speech.asr.whisper.gate import OVERLAP, PRE_ROLL, GatedStream
 from speech.asr.whisper.search import Hypothesis, Search
 from speech.asr.whisper.text import Text, Timed, aligned, spread
 from speech.audio.vad import VoiceActivity
-from speech.streaming.arena import Arena
+from speech.streaming.arena import Full
 from speech.streaming.driver import Driver
-from speech.streaming.frames import OPEN, Frames, Place
+from speech.streaming.frames import Frames
+from speech.streaming.lane import Asking, Call, Lane, Seat
 from speech.streaming.module import Streaming
 from speech.streaming.timing import Timing, phase_for
 
@@ -71,6 +73,11 @@ class Setup:
         """Frames that are heard again where speech is cut."""
         return min(frames(OVERLAP, self.config.frame), self.longest // 4)
 
+    def lanes(self, slots: int = 1) -> Lanes:
+        """Room for so many streams. Batches of the search are not padded: how long one takes hangs on every row."""
+        encoder = Lane(self.pipeline, slots)
+        return Lanes(encoder, Lane(self.search, slots, device=encoder.device, dtype=encoder.dtype, padded=False))
+
 
 class WhisperStream(GatedStream):
     """One live stream through a causal Whisper.
@@ -79,18 +86,35 @@ class WhisperStream(GatedStream):
     there is none, behind a word that is stable, before what was heard outgrows the decoder's memory. There the next
     utterance hears the last seconds again, with the words that came in them given, so that none is lost or doubled. Of
     a `Partial`, words are stable that the search will not take back; the others may change.
+
+    lanes: where it steps (default: of its own), of a setup that differs in language and task at the most. Raises `Full`
+    where they have no seat.
     """
 
-    def __init__(self, setup: Setup, sample_rate: int, voice: VoiceActivity | None = None) -> None:
+    def __init__(
+        self, setup: Setup, sample_rate: int, voice: VoiceActivity | None = None, lanes: Lanes | None = None
+    ) -> None:
         super().__init__(sample_rate, setup.rate, setup.text, setup.endpoint, voice)
-        self.setup = setup
+        self.setup, lanes = setup, lanes or setup.lanes()
         self._driver = Driver(
-            setup.pipeline, setup.chunk, phase=setup.phase, opening=setup.opening, input_dtype=torch.float32
+            setup.pipeline,
+            setup.chunk,
+            phase=setup.phase,
+            opening=setup.opening,
+            input_dtype=torch.float32,
+            outputs=(setup.config.dim,),
+            lane=lanes.encoder,
         )
-        device, dtype = self._driver.device, self._driver.dtype
-        self._arena = Arena(setup.search.init_state(1, "meta", dtype), 1, device)
-        self._slot = torch.zeros(1, dtype=torch.long, device=device)
+        try:
+            self._decoder = lanes.decoder.open()
+        except Full:
+            self._driver.close()
+            raise
         self.reset()
+
+    @property
+    def seats(self) -> list[Seat]:
+        return [self._driver.seat, self._decoder]
 
     @property
     def latency(self) -> float:
@@ -99,7 +123,7 @@ class WhisperStream(GatedStream):
     def _begin(self) -> None:
         super()._begin()
         self._driver.reset()
-        self._arena.reset([0])
+        self._decoder.reset()
         self._held: Tensor | None = None  # frames that the decoder's memory does not have
         self._from = 0  # from this frame on memory and held frames have no gap
         self._since: int | None = None  # the first frame of the running utterance
@@ -108,21 +132,22 @@ class WhisperStream(GatedStream):
         self._given: Sequence[int] = ()  # its first ids
         self._heard: list[Tensor] = []  # its frames, where words are aligned
 
-    def _feed(self, x: np.ndarray) -> list[Event]:
+    def hearing(self, x: np.ndarray) -> Asking[list[Event]]:
         events: list[Event] = []
         while len(x):
             part, x = x[: self._driver.room], x[self._driver.room :]
             events += self._watch(part)
-            y = self._driver.push(torch.tensor(part))
+            y = yield from self._driver.pushing(torch.tensor(part))
             if len(y):
-                events += self._hear(y)
+                events += yield from self._hear(y)
         return events
 
-    def _finish(self) -> list[Event]:
-        events = self._watch(None) + self._hear(self._driver.flush())
+    def _finish(self) -> Asking[list[Event]]:
+        events = self._watch(None)
+        events += yield from self._hear((yield from self._driver.flushing()))
         return events if self._since is None else events + self._end(self.duration)
 
-    def _hear(self, y: Tensor) -> list[Event]:
+    def _hear(self, y: Tensor) -> Asking[list[Event]]:
         """Take the next encoder frames [t, d]."""
         self._held = y if self._held is None else torch.cat([self._held, y])
         if self._since is None and self._gate.begin is None:
@@ -134,10 +159,10 @@ class WhisperStream(GatedStream):
         if self._since is None:
             self._start(self._gate.begin or 0.0)
         heard, self._held = self._held, None
-        events = self._decode(heard)
+        events = yield from self._decode(heard)
         if self._gate.paused(self._driver.received / self.rate, self._pause):
             return events + self._end(math.inf)
-        return events + self._cut(heard)
+        return events + (yield from self._cut(heard))
 
     def _start(self, begin: float) -> None:
         """Begin an utterance whose voice begins at `begin` seconds."""
@@ -148,17 +173,16 @@ class WhisperStream(GatedStream):
         self._restart(since, (), max(begin - PRE_ROLL, self._time))
 
     def _restart(self, since: int, prefix: Sequence[int], time: float) -> None:
-        self.setup.search.restart(self._arena.state, 0, since, prefix=prefix)
+        seat = self._decoder
+        self.setup.search.restart(seat.lane.arena.state, seat.slot, since, prefix=prefix)
         self._since = self._from = since
         self._time, self._hypothesis, self._given = time, Hypothesis(), prefix
 
-    def _decode(self, heard: Tensor) -> list[Event]:
+    def _decode(self, heard: Tensor) -> Asking[list[Event]]:
         """Decode the running utterance with the frames [t, d] that were heard last."""
-        start = self._driver.emitted - len(heard)
         if self.setup.aligned:
             self._heard.append(heard)
-        place = Place(self._slot + start, self._slot + OPEN, len(heard))
-        self._hypothesis = self.setup.search.step(Frames(heard[None], place), self._arena.state, self._slot)[0]
+        self._hypothesis = yield Call(self._decoder, heard, self._driver.emitted - len(heard))
         partial = self._text.partial(self._tokens, self._hypothesis.stable, self._time)
         if partial is None and self._teller.partial:  # all was taken back
             partial = Partial("", 0, self._teller.partial.start, self._teller.partial.start)
@@ -175,7 +199,7 @@ class WhisperStream(GatedStream):
         self._gate.forget()
         return self._teller.final(segment)
 
-    def _cut(self, heard: Tensor) -> list[Event]:
+    def _cut(self, heard: Tensor) -> Asking[list[Event]]:
         """End an utterance that grows too long at its last stable word, or wherever it is once there is no more room.
 
         The next utterance hears the last frames before that again. The words that may end in them are its given
@@ -197,7 +221,7 @@ class WhisperStream(GatedStream):
         if self.setup.aligned:
             self._heard = [torch.cat(self._heard)[again - now : -len(heard)]]
         self._restart(again, given, segment.end if segment else self._time)
-        return events + self._decode(heard)
+        return events + (yield from self._decode(heard))
 
     def _final(self, tokens: list[Timed]) -> list[Timed]:
         """The tokens with the best times there are."""

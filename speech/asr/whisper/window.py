@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cached_property
 from itertools import takewhile
+from typing import NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from speech.asr.endpoint import EndpointConfig
 from speech.asr.events import Event, Partial
@@ -18,8 +21,10 @@ from speech.asr.whisper.search import Hypothesis, Request, Search
 from speech.asr.whisper.text import Text, Timed, aligned
 from speech.asr.whisper.tokenizer import Symbols
 from speech.audio.vad import VoiceActivity
+from speech.streaming.arena import home_of
 from speech.streaming.frames import Frames
-from speech.streaming.module import Streaming
+from speech.streaming.lane import Asking, Call, Lane, Seat
+from speech.streaming.module import Device, State, Streaming
 
 SENTENCE_ENDS = (".", "?", "!", "\u3002", "\uff1f", "\uff01", "\u2026")
 
@@ -27,9 +32,19 @@ MARGIN = 0.2
 """Seconds by which the end of a word may be mistaken."""
 
 
+class Look(NamedTuple):
+    """A window. heard: its encoder frames [1, positions, d]; said: what is said in it."""
+
+    heard: Frames
+    said: Hypothesis
+
+
 @dataclass(frozen=True)
 class Windows:
-    """Plain Whisper, which hears windows of 30 s whole. pipeline: samples to encoder frames in that context."""
+    """Plain Whisper, which hears windows of 30 s whole. pipeline: samples to encoder frames in that context.
+
+    A step of a lane of these encodes and decodes windows, each to its end; of a stream it keeps how its text begins.
+    """
 
     model: Whisper
     pipeline: Streaming
@@ -47,20 +62,36 @@ class Windows:
         """Samples of a window."""
         return self.model.config.positions * self.pipeline.down
 
-    def heard(self, samples: np.ndarray) -> Frames:
-        """Encoder frames [1, positions, d] of samples [n], n up to `size`, and silence after them."""
-        padded = torch.zeros(1, self.size, device=self.model.decoder.embed.weight.device)
-        padded[0, : len(samples)] = torch.from_numpy(samples)
-        with torch.inference_mode():
-            return self.pipeline(Frames.whole(padded))
+    @cached_property
+    def search(self) -> Search:
+        """What decodes a window."""
+        return Search(self.model.decoder, Symbols(self.model.config.vocabulary), self.request)
 
-    def decoded(
-        self, heard: Frames, prompt: Sequence[int], prefix: Sequence[int] = (), timestamps: bool = False
-    ) -> Hypothesis:
-        """What is said in a window. prompt: what was said before it; prefix: its first tokens, as they must be."""
-        kept = self.model.config.tokens // 2 - 1
-        request = replace(self.request, prompt=tuple(prompt[-kept:]), prefix=tuple(prefix), timestamps=timestamps)
-        return Search(self.model.decoder, Symbols(self.model.config.vocabulary), request).decode(heard)[0]
+    def lane(self, slots: int = 1) -> Lane:
+        """Room for so many streams."""
+        device, dtype = home_of(self.pipeline)
+        return Lane(self, slots, device=device, dtype=dtype, padded=False)
+
+    def init_state(self, slots: int, device: Device = None, dtype: torch.dtype | None = None) -> State:
+        """The texts of `slots` streams: zeros, slot axis first."""
+        return self.search.init_texts(slots, device)
+
+    def step(self, frames: Frames, state: State, slots: Tensor) -> list[Look]:
+        """One window of the streams in `slots`. frames: samples [b, `size`]."""
+        heard = self.pipeline(Frames.whole(frames.data))
+        said = self.search.decode(heard, {name: x[slots] for name, x in state.items()})
+        return [Look(Frames.whole(row[None]), told) for row, told in zip(heard.data, said, strict=True)]
+
+    def look(self, seat: Seat, samples: np.ndarray, prompt: Sequence[int], prefix: Sequence[int] = ()) -> Asking[Look]:
+        """Hear samples [n], n up to `size`, and silence after them.
+
+        seat: in a lane of windows that differ in language and task at the most. prompt: what was said before; prefix:
+        the first tokens, as they must be.
+        """
+        self.search.begin(seat.lane.arena.state, seat.slot, prompt, prefix)
+        padded = torch.zeros(self.size)
+        padded[: len(samples)] = torch.from_numpy(samples)
+        return (yield Call(seat, padded, 0))
 
 
 class AgreementStream(GatedStream):
@@ -70,10 +101,18 @@ class AgreementStream(GatedStream):
     agree are settled (LocalAgreement-2; Macháček et al. 2023, arXiv 2307.14743): they are given to the next look as the
     beginning of its text, so they cannot change, and of a `Partial` they are the stable part. When the sound grows
     long, it is cut behind a settled sentence, or word, whose end the cross-attention shows, but for the last seconds.
+
+    lane: where it looks (default: of its own), of windows that differ in language and task at the most. Raises `Full`
+    where it has no seat.
     """
 
     def __init__(
-        self, windows: Windows, sample_rate: int, step: float = 1.0, voice: VoiceActivity | None = None
+        self,
+        windows: Windows,
+        sample_rate: int,
+        step: float = 1.0,
+        voice: VoiceActivity | None = None,
+        lane: Lane | None = None,
     ) -> None:
         super().__init__(sample_rate, windows.rate, windows.text, windows.endpoint, voice)
         self.windows, self.step = windows, step
@@ -84,7 +123,12 @@ class AgreementStream(GatedStream):
             "this Whisper was not trained for streaming: the last seconds are heard again at every look, and a word "
             f"is settled up to {self.latency:g} s after it was said, besides the time to compute"
         )
+        self._seat = (lane or windows.lane()).open()
         self.reset()
+
+    @property
+    def seats(self) -> list[Seat]:
+        return [self._seat]
 
     @property
     def latency(self) -> float:
@@ -102,7 +146,7 @@ class AgreementStream(GatedStream):
         self._guess: list[list[Timed]] = []  # the words after that in the last look
         self._time = 0.0  # seconds before which no word begins any more
 
-    def _feed(self, x: np.ndarray) -> list[Event]:
+    def hearing(self, x: np.ndarray) -> Asking[list[Event]]:
         events: list[Event] = []
         while len(x):
             room = self._step - self._heard % self._step
@@ -111,13 +155,13 @@ class AgreementStream(GatedStream):
             self._parts.append(part)
             self._heard += len(part)
             if self._heard % self._step == 0:
-                events += self._look()
+                events += yield from self._look()
         return events
 
-    def _finish(self) -> list[Event]:
-        return self._watch(None) + self._look(last=True)
+    def _finish(self) -> Asking[list[Event]]:
+        return self._watch(None) + (yield from self._look(last=True))
 
-    def _look(self, last: bool = False) -> list[Event]:
+    def _look(self, last: bool = False) -> Asking[list[Event]]:
         """Hear all since the last cut once more. last: nothing follows."""
         if self._gate.begin is None:
             self._drop(self._heard - round((PRE_ROLL + 0.1) * self.rate))
@@ -126,19 +170,17 @@ class AgreementStream(GatedStream):
             self._drop(math.floor((self._gate.begin - PRE_ROLL) * self.rate))
             self._running = True
         now = self._heard / self.rate
-        heard = self.windows.heard(self._samples())
-        words = self._hypothesis(heard)
-        events = self._told(words, now)
+        prompt = self._said[: len(self._said) - len(self._given)]
+        prefix = [token.id for token in self._given + self._settled]
+        heard, said = yield from self.windows.look(self._seat, self._samples(), prompt, prefix)
+        events = self._told(self._agreed(said), now)
         if last or self._gate.paused(now, self._pause):
             return events + self._end(heard, now)
         return events + self._cut(heard)
 
-    def _hypothesis(self, heard: Frames) -> list[list[Timed]]:
+    def _agreed(self, said: Hypothesis) -> list[list[Timed]]:
         """Settle the words on which this look and the last agree; returns the words after them."""
-        prompt = self._said[: len(self._said) - len(self._given)]
-        prefix = [token.id for token in self._given + self._settled]
-        found = self.windows.decoded(heard, prompt, prefix)
-        tokens = [Timed(i, 0, 0, logprob) for i, logprob in zip(found.ids, found.logprobs, strict=True)]
+        tokens = [Timed(i, 0, 0, logprob) for i, logprob in zip(said.ids, said.logprobs, strict=True)]
         words = self._text.groups(tokens)
         pairs = zip(map(self._spelt, words), map(self._spelt, self._guess), strict=False)
         agreed = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))

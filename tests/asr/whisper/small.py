@@ -12,6 +12,7 @@ from torch import Tensor
 
 from speech.asr.whisper.config import Context, WhisperConfig
 from speech.asr.whisper.model import Whisper
+from speech.asr.whisper.tokenizer import Symbols
 from speech.audio.mel import WHISPER_STREAMING
 
 SIZES = {
@@ -38,6 +39,12 @@ CONFIG = WhisperConfig(
     contexts=(Context.causal(4, 8, 40), Context.causal(2, 8, 40)),
 )
 
+SYMBOLS = Symbols(51865)
+WORDS = range(1000, 1012)
+"""The only ids of text that a talkative model may say, beside the end."""
+
+MUTE = tuple(i for i in range(51865) if i not in WORDS and i != SYMBOLS.end)
+
 
 def small(config: WhisperConfig = CONFIG) -> Whisper:
     """A model with random weights that all matter, in evaluation mode."""
@@ -48,6 +55,23 @@ def small(config: WhisperConfig = CONFIG) -> Whisper:
     for name, parameter in model.named_parameters():
         if name.endswith("qkv.bias"):
             parameter.data.view(3, -1)[1] = 0.0  # keys have none
+    return model
+
+
+def talkative(config: WhisperConfig) -> Whisper:
+    """A multilingual model whose text hangs on all that it hears and has said, where all but `WORDS` is suppressed.
+
+    In double precision: how rows are batched decides nothing.
+    """
+    model = small(config).double().requires_grad_(False)
+    decoder = model.decoder
+    torch.nn.init.normal_(decoder.embed.weight, std=0.3, generator=torch.Generator().manual_seed(7))
+    torch.nn.init.ones_(decoder.norm.weight)
+    torch.nn.init.zeros_(decoder.norm.bias)
+    for name, weight in decoder.named_parameters():
+        if name.endswith(("cross.query.weight", "cross.out.weight", "attention.out.weight", "positions.weight")):
+            weight.mul_(8.0)
+    decoder.embed.weight[SYMBOLS.end].mul_(1.5)
     return model
 
 

@@ -19,16 +19,14 @@ from speech.asr.whisper.config import Context, WhisperConfig
 from speech.asr.whisper.decoder import Decoder
 from speech.asr.whisper.guard import Guard
 from speech.asr.whisper.search import Hypothesis, Request, Search
-from speech.asr.whisper.tokenizer import Symbols
 from speech.errors import SpeechError
 from speech.hub.whisper.weights import load_whisper
 from speech.streaming.arena import Arena
 from speech.streaming.frames import OPEN, Frames, Place
 from speech.streaming.module import State
-from tests.asr.whisper.small import small
+from tests.asr.whisper.small import MUTE, SYMBOLS, WORDS, talkative
 from tests.asr.whisper.test_whisper_encoder import streamed
 
-SYMBOLS = Symbols(51865)
 OPENING = SYMBOLS.prompt("en")
 CONFIG = WhisperConfig(
     dim=12,
@@ -40,25 +38,12 @@ CONFIG = WhisperConfig(
     tokens=48,
     contexts=(Context.causal(4, 8, 40),),
 )
-WORDS = range(1000, 1012)
-"""The only ids of text that the small decoder may say, beside the end."""
-
-MUTE = tuple(i for i in range(51865) if i not in WORDS and i != SYMBOLS.end)
 LOOSE = Request(suppress=MUTE, guard=None, passes=9)
 
 
 @pytest.fixture(scope="module")
 def decoder() -> Decoder:
-    """Its text hangs on all that it hears and has said. In double precision: how rows are batched decides nothing."""
-    decoder = small(CONFIG).decoder.double().requires_grad_(False)
-    torch.nn.init.normal_(decoder.embed.weight, std=0.3, generator=torch.Generator().manual_seed(7))
-    torch.nn.init.ones_(decoder.norm.weight)
-    torch.nn.init.zeros_(decoder.norm.bias)
-    for name, weight in decoder.named_parameters():
-        if name.endswith(("cross.query.weight", "cross.out.weight", "attention.out.weight", "positions.weight")):
-            weight.mul_(8.0)
-    decoder.embed.weight[SYMBOLS.end].mul_(1.5)
-    return decoder
+    return talkative(CONFIG).decoder
 
 
 @pytest.fixture(autouse=True)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from torch import Tensor
 
 from speech.asr.endpoint import EndpointConfig
 from speech.asr.events import Partial
@@ -14,8 +15,9 @@ from speech.asr.whisper.model import Whisper
 from speech.asr.whisper.recogniser import WhisperRecogniser
 from speech.asr.whisper.search import Hypothesis
 from speech.asr.whisper.tokenizer import Symbols, WhisperTokenizer
-from speech.asr.whisper.window import AgreementStream, Windows
+from speech.asr.whisper.window import AgreementStream, Look, Windows
 from speech.streaming.frames import Frames
+from speech.streaming.module import State
 from tests.asr.whisper.test_whisper_stream import check, finals, run, said
 from tests.asr.whisper.toy import FIRST, LETTERS, PERIOD, POSITIONS, RATE, counted, spelt, tones
 
@@ -58,7 +60,7 @@ def test_looks_do_not_depend_on_how_samples_are_pushed(recogniser: WhisperRecogn
 
 
 def test_silence_is_not_looked_at(recogniser: WhisperRecogniser, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Windows, "heard", lambda *_: pytest.fail("silence was encoded"))
+    monkeypatch.setattr(Windows, "step", lambda *_: pytest.fail("silence was encoded"))
     for stream in (recogniser.stream(RATE), LongFormStream(recogniser._windows(recogniser.request), RATE)):
         for _ in range(6):
             assert stream.push(np.zeros(10 * RATE, np.float32)) == []
@@ -71,13 +73,11 @@ def test_silence_is_not_looked_at(recogniser: WhisperRecogniser, monkeypatch: py
 class Oracle(Windows):
     """Windows heard by pitch: letters whose tones lie whole in a window, in parts of three, as Whisper would write."""
 
-    def heard(self, samples: np.ndarray) -> Frames:
-        found = super().heard(samples)
-        object.__setattr__(self, "samples", samples)
-        return found
+    def step(self, frames: Frames, state: State, slots: Tensor) -> list[Look]:
+        heard = [look.heard for look in super().step(frames, state, slots)]
+        return [Look(y, self.said(x.numpy())) for y, x in zip(heard, frames.data, strict=True)]
 
-    def decoded(self, heard: Frames, prompt, prefix=(), timestamps=False) -> Hypothesis:  # type: ignore[override]
-        samples: np.ndarray = self.samples  # type: ignore[attr-defined]
+    def said(self, samples: np.ndarray) -> Hypothesis:
         loud = np.abs(samples) > 0.05
         starts = [int(i) for i in np.flatnonzero(loud) if not loud[max(i - 800, 0) : i].any()]
         ends = [int(i) for i in np.flatnonzero(loud) if not loud[i + 1 : i + 801].any()]
