@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from speech.errors import SpeechError
     from speech.hub.load import load
     from speech.hub.models import list_models
+    from speech.streaming.arena import Full
+    from speech.streaming.engine.config import EngineConfig
+    from speech.streaming.engine.engine import Engine
     from speech.tts.session import Speech
     from speech.tts.synthesiser import Synthesiser
     from speech.vc.converter import Converter
@@ -25,7 +28,10 @@ if TYPE_CHECKING:
 _HOMES = {
     "ConversionStream": "speech.vc.session",
     "Converter": "speech.vc.converter",
+    "Engine": "speech.streaming.engine.engine",
+    "EngineConfig": "speech.streaming.engine.config",
     "Final": "speech.asr.events",
+    "Full": "speech.streaming.arena",
     "Partial": "speech.asr.events",
     "Recogniser": "speech.asr.recogniser",
     "Segment": "speech.asr.events",
@@ -44,7 +50,10 @@ _HOMES = {
 __all__ = [
     "ConversionStream",
     "Converter",
+    "Engine",
+    "EngineConfig",
     "Final",
+    "Full",
     "Partial",
     "Recogniser",
     "Segment",

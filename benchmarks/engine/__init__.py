@@ -1,0 +1,1 @@
+"""`speech bench engine`: many live streams of one model."""

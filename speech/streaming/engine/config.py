@@ -1,0 +1,37 @@
+"""How an engine runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from speech.errors import SpeechError
+
+
+@dataclass(frozen=True)
+class EngineConfig:
+    """tick: seconds that the first of some steps waits for others, so that they go together.
+
+    buckets: sizes of batches; on a CUDA device a batch is filled up to one of them, and steps of these sizes are
+    captured in graphs at the start (`graphs`). most_load: a session is refused where the steps of all are foreseen to
+    take more of the time. park_after: seconds without input after which a session's slot may be given to another one.
+    results: of a session that may lie there until it waits. Raises SpeechError for what cannot be.
+    """
+
+    tick: float = 0.01
+    buckets: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
+    most_load: float = 0.8
+    park_after: float = 5.0
+    results: int = 1024
+    graphs: bool = True
+
+    def __post_init__(self) -> None:
+        rising = self.buckets[:1] == (1,) and list(self.buckets) == sorted(set(self.buckets))
+        if min(self.tick, self.park_after) < 0 or self.most_load <= 0 or self.results < 1 or not rising:
+            raise SpeechError(
+                "expected no negative times, a load and results above 0 and buckets that rise from 1, got "
+                f"{self}: correct them"
+            )
+
+    def bucket(self, rows: int) -> int:
+        """The smallest bucket for so many rows."""
+        return next(size for size in self.buckets if size >= rows)

@@ -1,0 +1,192 @@
+"""What an engine tells of itself: a snapshot of numbers, and the same as Prometheus reads them."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, deque
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from speech.errors import SpeechError
+
+KEPT = 4096  # measurements, the latest, of which percentiles are taken
+
+
+@dataclass(frozen=True)
+class Percentiles:
+    """Of the latest measurements, in seconds; zeros before the first."""
+
+    count: int = 0
+    p50: float = 0.0
+    p90: float = 0.0
+    p99: float = 0.0
+    most: float = 0.0
+
+
+@dataclass(frozen=True)
+class StepStats:
+    """Of one kind of step. rows: the mean in a batch; real_time_factor: time spent for a second of one stream."""
+
+    steps: int
+    rows: float
+    seconds: Percentiles
+    real_time_factor: float
+
+
+@dataclass(frozen=True)
+class Stats:
+    """An engine as it stands.
+
+    slots: streams that it takes, sessions: that it has, parked: of them. queue: steps that are asked for. opened,
+    ended, failed, refused: sessions so far. misses: inputs whose results came after they were due. load: share of time
+    that the sessions are foreseen to take, busy: that steps took in the last seconds. latency: from an input's coming
+    to its results, of inputs that brought a step. overhead: all that the engine does beside steps, for each batch.
+    """
+
+    slots: int
+    sessions: int
+    parked: int
+    queue: int
+    opened: int
+    ended: int
+    failed: int
+    refused: int
+    inputs: int
+    misses: int
+    load: float
+    busy: float
+    latency: Percentiles
+    overhead: Percentiles
+    steps: dict[str, StepStats]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data."""
+        return asdict(self)
+
+
+@dataclass
+class Meter:
+    """Collects what `Stats` tells. The engine's thread writes, any may read."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    latencies: deque[float] = field(default_factory=lambda: deque(maxlen=KEPT))
+    overheads: deque[float] = field(default_factory=lambda: deque(maxlen=KEPT))
+    steps: dict[str, StepMeter] = field(default_factory=dict)
+    busy: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=KEPT))  # end and length of steps
+
+    def step(self, name: str, rows: int, seconds: float, streamed: float) -> None:
+        """A step of `rows` rows took `seconds`, for so many seconds of its streams in all."""
+        meter = self.steps.setdefault(name, StepMeter())
+        meter.count += 1
+        meter.rows += rows
+        meter.total += seconds
+        meter.streamed += streamed
+        meter.seconds.append(seconds)
+        self.busy.append((time.monotonic(), seconds))
+
+    def restart(self) -> None:
+        """Forget single measurements; what was counted stays."""
+        for measured in (self.latencies, self.overheads, *(step.seconds for step in self.steps.values())):
+            measured.clear()
+
+    def share(self, window: float = 10.0) -> float:
+        """The share of the last `window` seconds in which steps were taken."""
+        now = time.monotonic()
+        recent = [(end, seconds) for end, seconds in self.busy.copy() if end > now - window]
+        if not recent:
+            return 0.0
+        first, length = recent[0]
+        span = now - (first - length) if len(recent) == KEPT else window
+        return min(sum(seconds for _, seconds in recent) / span, 1.0)
+
+
+@dataclass
+class StepMeter:
+    """Of one kind of step."""
+
+    count: int = 0
+    rows: int = 0
+    total: float = 0.0
+    streamed: float = 0.0
+    seconds: deque[float] = field(default_factory=lambda: deque(maxlen=KEPT))
+
+    def stats(self) -> StepStats:
+        """As it stands."""
+        factor = self.total / self.streamed if self.streamed else 0.0
+        return StepStats(self.count, self.rows / max(self.count, 1), percentiles(self.seconds), factor)
+
+
+def percentiles(measured: deque[float]) -> Percentiles:
+    """Of what was measured."""
+    x = np.array(measured.copy())
+    return Percentiles(len(x), *np.percentile(x, [50, 90, 99, 100]).tolist()) if len(x) else Percentiles()
+
+
+def prometheus(stats: Stats, engine: str = "speech") -> str:
+    """The numbers in Prometheus' text format. engine: the label by which several engines are told apart.
+
+    Raises SpeechError without the library prometheus_client.
+    """
+    try:
+        from prometheus_client import CollectorRegistry, generate_latest
+    except ImportError:
+        raise SpeechError(
+            "expected the library prometheus_client for metrics, got none: pip install prometheus_client"
+        ) from None
+    registry = CollectorRegistry()
+    registry.register(_Collector(stats, engine))
+    return generate_latest(registry).decode()
+
+
+class _Collector:
+    """Gives the numbers of one snapshot."""
+
+    def __init__(self, stats: Stats, engine: str) -> None:
+        self.stats, self.engine = stats, engine
+
+    def collect(self) -> Iterator[Any]:
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, SummaryMetricFamily
+
+        s = self.stats
+        for kind, texts in ((GaugeMetricFamily, GAUGES), (CounterMetricFamily, COUNTERS)):
+            for name, text in texts.items():
+                family = kind(f"speech_engine_{name}", text, labels=["engine"])
+                family.add_metric([self.engine], getattr(s, name))
+                yield family
+        factor = GaugeMetricFamily(
+            "speech_engine_real_time_factor", "Time spent for a second of one stream", labels=["engine", "step"]
+        )
+        rows = SummaryMetricFamily("speech_engine_rows", "Rows in a batch", labels=["engine", "step"])
+        seconds = GaugeMetricFamily(
+            "speech_engine_seconds", "Percentiles of the latest measurements", labels=["engine", "of", "quantile"]
+        )
+        measured = {"latency": s.latency, "overhead": s.overhead}
+        for name, step in s.steps.items():
+            factor.add_metric([self.engine, name], step.real_time_factor)
+            rows.add_metric([self.engine, name], step.steps, step.rows * step.steps)
+            measured[f"step {name}"] = step.seconds
+        for name, found in measured.items():
+            for quantile, value in (("0.5", found.p50), ("0.9", found.p90), ("0.99", found.p99), ("1", found.most)):
+                seconds.add_metric([self.engine, name, quantile], value)
+        yield from (factor, rows, seconds)
+
+
+GAUGES = {
+    "slots": "Streams that the engine takes",
+    "sessions": "Streams that it has",
+    "parked": "Streams whose state lies in host memory",
+    "queue": "Steps that are asked for",
+    "load": "Share of time that the sessions are foreseen to take",
+    "busy": "Share of the last seconds in which steps were taken",
+}
+COUNTERS = {
+    "opened": "Sessions opened",
+    "ended": "Sessions that came to their end",
+    "failed": "Sessions that broke off",
+    "refused": "Sessions refused",
+    "inputs": "Inputs taken",
+    "misses": "Inputs whose results came after they were due",
+}
