@@ -79,13 +79,12 @@ class Visitor:
             if not self.session.done and self._at < len(self._source.samples):
                 return self._speak(self.session, due)
             self.session.end()
-        except RuntimeError:
-            self._go("died")
-        else:
             if self.session.done:
                 self._heard += self.session.poll()  # what came in between
                 self.counts["lost"] += told(self._heard) != self._source.expected and not self._doomed
                 self._go("finished")
+        except RuntimeError:
+            self._go("died")
         return due + PIECE
 
     def _come(self, due: float) -> float:

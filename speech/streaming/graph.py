@@ -15,11 +15,12 @@ class Graph:
     """A step of one size on a CUDA device, replayed with other inputs.
 
     step: takes the tensors `data` and `numbers`, which lie on the device and give the sizes, and reads no value of them
-    on the host. It is run a few times: with these inputs it must do no harm. Raises what capturing raises where the
-    step does what cannot be captured.
+    on the host. It is run a few times: with these inputs it must do no harm. pool: of the memory that graphs share
+    which are never replayed at once (`torch.cuda.graph_pool_handle`); what one returned is lost when another is
+    replayed. Raises what capturing raises where the step does what cannot be captured.
     """
 
-    def __init__(self, step: Callable[[Tensor, Tensor], Any], data: Tensor, numbers: Tensor) -> None:
+    def __init__(self, step: Callable[[Tensor, Tensor], Any], data: Tensor, numbers: Tensor, pool: Any = None) -> None:
         self._data, self._numbers, device = data, numbers, data.device
         self._graph, side, main = torch.cuda.CUDAGraph(), torch.cuda.Stream(device), torch.cuda.current_stream(device)
         with torch.inference_mode():
@@ -28,7 +29,7 @@ class Graph:
                 for _ in range(WARM_UP):
                     step(data, numbers)
             main.wait_stream(side)
-            with torch.cuda.graph(self._graph):
+            with torch.cuda.graph(self._graph, pool=pool):
                 self._out = step(data, numbers)
 
     def replay(self, data: Tensor, numbers: Tensor) -> Any:

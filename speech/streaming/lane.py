@@ -75,6 +75,7 @@ class Lane:
         self.arena = Arena(module.init_state(1, "meta", self.dtype), slots + self.padded, self.device)
         self._spare = self.arena.open() if self.padded else None
         self.graphs: dict[tuple[int, int, int], Graph] = {}
+        self._pool: Any = None
         self.empty: Tensor | None = None
         """What no outputs look like, [0, ...], once a step of frames was taken."""
 
@@ -121,7 +122,8 @@ class Lane:
         data = torch.zeros(rows, count, *shape, dtype=dtype, device=self.device)
         numbers = torch.tensor([[phase], [OPEN], [self.spare]]).repeat(1, rows).to(self.device)
         step = self.module.begin if isinstance(self.module, Split) else self.module.step
-        self.graphs[rows, count, phase] = Graph(partial(self._through, step, phase=phase), data, numbers)
+        self._pool = self._pool or torch.cuda.graph_pool_handle()
+        self.graphs[rows, count, phase] = Graph(partial(self._through, step, phase=phase), data, numbers, self._pool)
 
     @property
     def spare(self) -> int:
