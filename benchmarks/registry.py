@@ -79,6 +79,11 @@ BENCHMARKS = {
             "Every kernel on a card beside its reference: microseconds, bytes, per cent of what the card could do.",
             "benchmarks.kernels.run",
         ),
+        Benchmark(
+            "word-times",
+            "When a voice that knows its words says them, beside when forced alignment finds that it does.",
+            "benchmarks.word_times",
+        ),
         Benchmark("cli-help", "How long `speech --help` takes.", "benchmarks.cli_help"),
     )
 }

@@ -126,7 +126,7 @@ def test_public_names_are_few_and_real() -> None:
     assert all(getattr(speech, name) is not None for name in speech.__all__)
 
 
-@pytest.mark.parametrize("verb", ["", "transcribe", "listen", "say", "synthesize", "models", "train", "bench"])
+@pytest.mark.parametrize("verb", ["", "transcribe", "align", "listen", "say", "synthesize", "models", "train", "bench"])
 def test_help_starts_without_heavy_libraries(verb: str) -> None:
     code = (
         "import sys\nfrom speech.cli.main import main\n"

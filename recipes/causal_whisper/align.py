@@ -5,17 +5,14 @@ from __future__ import annotations
 import json
 import logging
 
-import torch
-from lhotse import MonoCut
+import numpy as np
 
 import speech
-from recipes.causal_whisper.forced import best_path, spans
-from recipes.causal_whisper.settings import AlignConfig, WhisperSettings
-from recipes.common.cache import AudioCache, Words
+from recipes.causal_whisper.settings import WhisperSettings
+from recipes.common.cache import RATE, Words
 from recipes.common.prepare import cache
 from speech.asr.recogniser import Recogniser
 from speech.errors import SpeechError
-from speech.streaming.frames import Frames
 
 log = logging.getLogger(__name__)
 
@@ -25,14 +22,14 @@ def align(settings: WhisperSettings) -> None:
 
     Utterances that cannot be aligned are left out. Raises SpeechError for a recogniser without a CTC head.
     """
-    aligner = None
+    recogniser = None
     for name in (*settings.raw.data.train, *settings.raw.data.evaluation):
         audio = cache(settings, name)
         cuts = audio.cuts()
         if audio.words.is_file() and audio.words.stat().st_mtime >= audio.index.stat().st_mtime:
             continue
-        aligner = aligner or Aligner(settings.align)
-        rows = {cut.id: aligner(audio, cut) for cut in cuts}
+        recogniser = recogniser or load_aligner(settings.align.recogniser)
+        rows = {cut.id: word_times(recogniser, audio.audio(cut), cut.supervisions[0].text or "") for cut in cuts}
         found: Words = {name: words for name, words in rows.items() if words}
         partial = audio.words.with_suffix(".partial")
         partial.write_text(json.dumps(found))
@@ -40,34 +37,18 @@ def align(settings: WhisperSettings) -> None:
         log.info("%s: %d of %d utterances aligned", name, len(found), len(cuts))
 
 
-class Aligner:
-    """A recogniser that is told what was said. It hears all the look-ahead that it knows."""
+def load_aligner(name: str) -> Recogniser:
+    """The recogniser of that name, as `speech.load` takes it. Raises SpeechError for one that cannot align."""
+    recogniser = speech.load(name)
+    if not isinstance(recogniser, Recogniser) or recogniser.model.ctc is None:
+        raise SpeechError(f"expected align.recogniser to name a model with a CTC head, got {name}")
+    return recogniser
 
-    def __init__(self, config: AlignConfig) -> None:
-        recogniser = speech.load(config.recogniser)
-        if not isinstance(recogniser, Recogniser) or recogniser.model.ctc is None:
-            raise SpeechError(f"expected align.recogniser to name a model with a CTC head, got {config.recogniser}")
-        self.model, self.tokenizer, self.late = recogniser.model, recogniser.tokenizer, config.late
-        self.ctc = recogniser.model.ctc
-        aheads = self.model.config.look_aheads
-        self.pipeline = self.model.pipeline(aheads[max(aheads)])
 
-    @torch.inference_mode()
-    def __call__(self, audio: AudioCache, cut: MonoCut) -> list[tuple[float, float]]:
-        """Begin and end of every word in seconds; none where the text does not fit."""
-        samples = torch.from_numpy(audio.audio(cut)).to(next(self.model.parameters()).device)
-        words = [self.tokenizer.encode(word) for word in (cut.supervisions[0].text or "").split()]
-        tokens = [token for word in words for token in word]
-        if not tokens or not len(samples):
-            return []
-        scores = self.ctc(self.pipeline(Frames.whole(samples[None])).data)[0].cpu().numpy()
-        path = best_path(scores, tokens, len(self.tokenizer))
-        if path is None:
-            return []
-        edges = spans(path, len(tokens)) * self.model.config.frame - self.late
-        edges = edges.clip(0, len(samples) / self.model.config.mel.sample_rate).round(3)
-        result, first = [], 0
-        for word in words:
-            result.append((float(edges[first, 0]), float(edges[first + len(word) - 1, 1])))
-            first += len(word)
-        return result
+def word_times(recogniser: Recogniser, samples: np.ndarray, text: str) -> list[tuple[float, float]]:
+    """Begin and end of every word in seconds; none where the text does not fit. samples: [n] float32, 16 kHz."""
+    try:
+        words = recogniser.align(samples, text, RATE).words
+    except SpeechError:  # nothing is said, or too much
+        return []
+    return [(word.start, word.end) for word in words]

@@ -14,10 +14,9 @@ from speech.errors import SpeechError
 
 @dataclass(frozen=True)
 class AlignConfig:
-    """recogniser: with a CTC head, as `speech.load` takes it. late: seconds by which its labels follow the words."""
+    """recogniser: with a CTC head, as `speech.load` takes it."""
 
     recogniser: str = "asr"
-    late: float = 0.2
 
 
 @dataclass(frozen=True)

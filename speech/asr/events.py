@@ -80,10 +80,11 @@ class SpeechEnd(Event):
 
 @dataclass(frozen=True)
 class Transcript:
-    """A whole recording: its segments and its duration in seconds."""
+    """A whole recording: its segments, its duration in seconds, and the language's code, where the model tells it."""
 
     segments: tuple[Segment, ...]
     duration: float
+    language: str | None = None
 
     @cached_property
     def text(self) -> str:
@@ -96,5 +97,6 @@ class Transcript:
         return tuple(word for segment in self.segments for word in segment.words)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data: text, duration and segments with their words."""
-        return {"text": self.text, "duration": self.duration, "segments": [s.to_dict() for s in self.segments]}
+        """Plain data: text, duration, segments with their words, and the language where the model tells."""
+        told = {"text": self.text, "duration": self.duration, "segments": [s.to_dict() for s in self.segments]}
+        return told if self.language is None else told | {"language": self.language}

@@ -50,6 +50,11 @@ class LiveStream(ABC):
         """
 
     @property
+    def language(self) -> str | None:
+        """Code of the language that is spoken; None where the model does not tell, or not yet."""
+        return None
+
+    @property
     def duration(self) -> float:
         """Seconds of audio received."""
         return self._received / self.sample_rate

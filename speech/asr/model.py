@@ -28,12 +28,16 @@ class PredictionConfig:
 
 @dataclass(frozen=True)
 class FastConformerConfig:
-    """A FastConformer recogniser. `prediction=None`: no transducer; `ctc=False`: no CTC head."""
+    """A FastConformer recogniser. `prediction=None`: no transducer; `ctc=False`: no CTC head.
+
+    ctc_delay: seconds by which the labels of the CTC head follow the sound at the longest look-ahead, as measured.
+    """
 
     mel: MelConfig = field(default_factory=MelConfig)
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     vocabulary: int = 1024
     ctc: bool = True
+    ctc_delay: float = 0.0
     prediction: PredictionConfig | None = field(default_factory=PredictionConfig)
 
     @property

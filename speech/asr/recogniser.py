@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Literal
 
 import torch
 
+from speech.asr.alignment import Aligner, align
 from speech.asr.endpoint import EndpointConfig, frames
 from speech.asr.events import Transcript
 from speech.asr.greedy import CTCGreedy, Greedy, RNNTGreedy
 from speech.asr.host import RecogniserHost
 from speech.asr.model import FastConformer
-from speech.asr.recording import Source, transcribed
+from speech.asr.recording import Source, opened, transcribed
 from speech.asr.session import Setup, Stream
 from speech.asr.tokenizer import Tokenizer
 from speech.audio.file import Channel, Pcm
@@ -98,6 +100,39 @@ class Recogniser:
             channel=channel,
             progress=progress,
         )
+
+    def align(
+        self,
+        source: Source,
+        text: str,
+        sample_rate: int | None = None,
+        *,
+        pcm: Pcm | None = None,
+        channel: Channel = None,
+        progress: Callable[[float], None] | None = None,
+    ) -> Transcript:
+        """When each word of a known text is said in a recording; the lines of the text are the transcript's segments.
+
+        Words stand as they do in the text. A word's confidence is the geometric mean of its frames' probabilities; 0
+        where the vocabulary cannot spell it: such a word lies between its neighbours. By the CTC head at the longest
+        look-ahead. Time and memory grow with the recording: see `forced.best_path`.
+
+        source, sample_rate, pcm, channel, progress: as of `transcribe`. Raises SpeechError for a model without a CTC
+        head, what cannot be read, silence, a text without words that can be spelt, and one that is too long for the
+        sound.
+        """
+        aligner = self.aligner
+        rate, parts = opened(source, sample_rate, self.sample_rate, pcm=pcm, channel=channel)
+        return align(aligner, rate, parts, text, step=BLOCK, progress=progress)
+
+    @cached_property
+    def aligner(self) -> Aligner:
+        """What finds the times of known words. Raises SpeechError for a model without a CTC head."""
+        contexts, ctc = self.model.config.look_aheads, self.model.ctc
+        if ctc is None:
+            raise SpeechError("expected a model with a CTC head for alignment, this one has none: load another")
+        scorer = Sequential(encoded=self._pipeline(contexts[max(contexts)]), ctc=ctc).eval()
+        return Aligner(scorer, self.tokenizer, self.sample_rate, self.model.config.ctc_delay)
 
     def stream(
         self,

@@ -17,6 +17,9 @@ from speech.errors import SpeechError
 Source = str | Path | np.ndarray
 """A recording: a file ("-": standard input), or samples [n], float32 or int16."""
 
+PIECE = 1 << 16
+"""Samples of an array that are taken at once."""
+
 
 class Interrupted(SpeechError):
     """A recording that broke off after some words; `transcript` holds what was recognised up to there."""
@@ -42,15 +45,7 @@ def transcribed(
     pcm: how headerless samples are to be read. channel: which one of a file to hear. progress: called with the seconds
     done so far. Raises SpeechError for what cannot be read or is not samples, `Interrupted` for what breaks off midway.
     """
-    if isinstance(source, str | os.PathLike):
-        if sample_rate is not None:
-            raise SpeechError("expected no sample rate beside a file, which has its own: raw samples want pcm=...")
-        rate, parts = own_rate, blocks(source, own_rate, pcm=pcm, channel=channel)
-    else:
-        samples = to_float(source)
-        if sample_rate is None:
-            raise SpeechError("expected a sample rate beside an array of samples, got none: pass sample_rate=...")
-        rate, parts = sample_rate, _pieces(samples)
+    rate, parts = opened(source, sample_rate, own_rate, pcm=pcm, channel=channel)
     segments: list[Segment] = []
     with stream(rate) as running:
         failure = None
@@ -62,7 +57,7 @@ def transcribed(
         except SpeechError as error:
             failure = error
         segments += _segments(running.flush())
-        transcript = Transcript(tuple(segments), round(running.duration, 3))
+        transcript = Transcript(tuple(segments), round(running.duration, 3), running.language)
         if failure and segments:
             raise Interrupted(str(failure), transcript) from failure
         if failure:
@@ -70,8 +65,18 @@ def transcribed(
         return transcript
 
 
-def _pieces(samples: np.ndarray, size: int = 1 << 16) -> Iterable[np.ndarray]:
-    return (samples[i : i + size] for i in range(0, len(samples), size))
+def opened(
+    source: Source, sample_rate: int | None, own_rate: int, pcm: Pcm | None = None, channel: Channel = None
+) -> tuple[int, Iterable[np.ndarray]]:
+    """A recording piece by piece, float32 [n], and the rate of these samples in Hz; arguments as for `transcribed`."""
+    if isinstance(source, str | os.PathLike):
+        if sample_rate is not None:
+            raise SpeechError("expected no sample rate beside a file, which has its own: raw samples want pcm=...")
+        return own_rate, blocks(source, own_rate, pcm=pcm, channel=channel)
+    samples = to_float(source)
+    if sample_rate is None:
+        raise SpeechError("expected a sample rate beside an array of samples, got none: pass sample_rate=...")
+    return sample_rate, (samples[i : i + PIECE] for i in range(0, len(samples), PIECE))
 
 
 def _segments(events: Iterable[Event]) -> list[Segment]:

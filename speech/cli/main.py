@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
-from speech.cli import convert, listen, machine, models, project, say, synthesize, transcribe
+from speech.cli import align, convert, listen, machine, models, project, say, synthesize, transcribe
 from speech.errors import SpeechError
 
 
@@ -46,6 +46,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(transcribe.transcribe)
+app.command()(align.align)
 app.command()(listen.listen)
 app.command()(say.say)
 app.command()(synthesize.synthesize)

@@ -26,7 +26,12 @@ Chunk = Annotated[
     typer.Option("--chunk", metavar="MS", help="Whisper: milliseconds of sound after which it decodes."),
 ]
 Language = Annotated[
-    str | None, typer.Option("--language", metavar="CODE", help="Whisper: what is spoken, en by default.")
+    str | None,
+    typer.Option(
+        "--language",
+        metavar="CODE|auto",
+        help="Whisper: what is spoken. By default auto, found out by what comes first, or en if trained to stream.",
+    ),
 ]
 Task = Annotated[
     str | None, typer.Option("--task", metavar="transcribe|translate", help="Whisper: translate is into English.")

@@ -136,8 +136,9 @@ def load(
     Of a Whisper:
     chunk: milliseconds of sound after which it decodes: one of those it was trained for, by default the first of them;
     of a Whisper that was not trained to stream the time from one look to the next, by default 1000.
-    language: what is spoken, a code such as "en"; task: "transcribe" or "translate" (into English); beam: hypotheses
-    that are kept, by default 0, greedy decoding.
+    language: what is spoken, a code such as "en", or "auto" (the default of multilingual models that were not trained
+    to stream); task: "transcribe" or "translate" (into English); beam: hypotheses that are kept, by default 0, greedy
+    decoding.
 
     Of a synthesiser:
     voice: the default voice: one that the model has, a recording of 0.5 to 30 s to speak like, or a file that

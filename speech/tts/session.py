@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from threading import Event
@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from speech.asr.alignment import Alignment
 from speech.audio.file import Audio
 from speech.audio.limiter import limited
 from speech.errors import SpeechError
@@ -28,26 +29,19 @@ from speech.tts.stages import Stages
 from speech.tts.stretch import FASTEST, SLOWEST
 from speech.tts.text.frontend import FrontEnd, Piece
 from speech.tts.voice import Voice
+from speech.tts.words import SpokenWord, SpokenWords
 
 SLICE = 500  # characters that the front end reads at a time: so the beginning of a book does not wait for its end
 
 
 @dataclass(frozen=True)
-class SpokenWord:
-    """A word and when it is spoken, in seconds from the stream's start."""
-
-    text: str
-    start: float
-    end: float
-
-    def to_dict(self, begun: float = 0.0) -> dict[str, Any]:
-        """Plain data, times to the millisecond. begun: when the stream itself began, in seconds."""
-        return {"text": self.text, "start": round(begun + self.start, 3), "end": round(begun + self.end, 3)}
-
-
-@dataclass(frozen=True)
 class Speech(Audio):
-    """Sound, and the words of which the end is now known. A model that reads byte pairs tells no words apart."""
+    """Sound, and the words of which the end is now known.
+
+    A model that reads byte pairs tells no words apart. An aligner hears when they are said: a sentence's words come
+    once the next one is well under way, some two seconds behind it, or with the last sound before a pause or the end.
+    Where there is too little sound for them, they do not come.
+    """
 
     words: tuple[SpokenWord, ...] = ()
 
@@ -80,10 +74,11 @@ class _Place:
 
     codes: list[Seat]
     renderer: Renderer
+    words: SpokenWords
 
     @property
     def seats(self) -> list[Seat]:
-        return [*self.codes, *self.renderer.seats]
+        return [*self.codes, *self.renderer.seats, *self.words.seats]
 
 
 @dataclass
@@ -115,7 +110,8 @@ class Session:
     any time and from any thread, what is yet to be said is dropped.
 
     lanes: where it steps beside others, by `feeding` and `ending`; it takes its seats at once. Raises `Full` where
-    there are none. Default: alone, in lanes of its own, while it has something to say.
+    there are none. Default: alone, in lanes of its own, while it has something to say. aligning: begins what hears when
+    words are said, where the model does not tell them apart.
     """
 
     def __init__(
@@ -126,15 +122,15 @@ class Session:
         seed: int | None,
         front_end: FrontEnd,
         lanes: Lanes | None = None,
+        aligning: Callable[[], Alignment] | None = None,
     ) -> None:
-        self.setup, self.voice, self.speed, self.front_end = setup, voice, speed, front_end
+        self.setup, self.voice, self.speed, self.front_end, self._aligning = setup, voice, speed, front_end, aligning
         self.cancelled, self.stages = Event(), Stages(alone=lanes is None)
         self.samples = 0  # that have come
         self._foreign: dict[str, None] = {}
         self._sampler = Sampler(setup.sampling, uniform(None if seed is None else torch.Generator().manual_seed(seed)))
         self._sequence: _Sequence | None = None
         self._renderer: Renderer | None = None  # while a stream of sound is under way
-        self._words: deque[tuple[str, int, int]] = deque()  # that are not rendered yet
         self._read = False  # whether there was anything to say
         self._place = self._opened(lanes) if lanes else None
 
@@ -144,8 +140,10 @@ class Session:
             lanes = lanes or self.setup.lanes()
             codes = [undo.enter_context(closing(lane.open())) for lane in lanes.codes]
             renderer = Renderer(self.setup.acoustics, self.voice, lanes.sound, self.stages)
+            undo.enter_context(closing(renderer))
+            words = SpokenWords(self.setup.sample_rate, self._aligning() if self._aligning else None)
             undo.pop_all()
-        return _Place(codes, renderer)
+        return _Place(codes, renderer, words)
 
     @property
     def seats(self) -> Sequence[Seat]:
@@ -215,6 +213,8 @@ class Session:
             sequence.generation.push(reading.ids)
             sequence.ids += len(reading.ids)
             sequence.words.extend(reading.words)
+            if self._place:
+                self._place.words.expect(piece.spoken)
             yield from self._run(sequence, min(max(self.speed * piece.rate, SLOWEST), FASTEST))
         if piece.pause:
             yield from self._finish()
@@ -225,9 +225,10 @@ class Session:
         if self._place is None:
             with self.stages.timed("flow"):
                 self._place = self._opened(None)
-        codes, renderer = self._place.codes, self._place.renderer
+        codes, renderer, words = self._place.codes, self._place.renderer, self._place.words
         if self._renderer is None:
             yield from renderer.beginning(self.samples)
+            words.begin(self.samples)
             self._renderer = renderer
         prompt = Utterance(
             tuple(voice.text.tolist()), tuple(voice.codes.tolist()) if len(voice.text) else (), voice=voice.index
@@ -246,7 +247,8 @@ class Session:
             except SpeechError:
                 yield from self._end_sound()
                 raise
-            self._words.extend(sequence.spoken())
+            if self._place:
+                self._place.words.know(sequence.spoken())
             if code is None:
                 return
             self.stages.codes += 1
@@ -263,7 +265,7 @@ class Session:
     def _end_sound(self) -> Speaking:
         """What the renderer still holds."""
         if self._renderer is not None and not self.cancelled.is_set():
-            yield from self._given((yield from self._renderer.flushing()))
+            yield from self._given((yield from self._renderer.flushing()), last=True)
         self._renderer = None
 
     def _finish(self) -> Speaking:
@@ -271,15 +273,19 @@ class Session:
         yield from self._end_sequence()
         yield from self._end_sound()
 
-    def _given(self, samples: Tensor) -> Iterator[Speech]:
-        """Samples, where there are some, as the next sound of the stream."""
+    def _given(self, samples: Tensor, last: bool = False) -> Speaking:
+        """Samples, where there are some, as the next sound of the stream. last: of the renderer's.
+
+        Words are listened for behind their sound, so that it need not wait; at the end they come with it.
+        """
         if not len(samples) or self.cancelled.is_set():
             return
         self.samples += len(samples)
-        words = []
-        while self._renderer is not None and self._words and self._renderer.begins(self._words[0][2]) <= self.samples:
-            text, first, last = self._words.popleft()
-            start, end = (self._renderer.begins(code) / self.setup.sample_rate for code in (first, last))
-            words.append(SpokenWord(text, start, end))
         sound = limited(self.voice.gain * samples.float().cpu().numpy())
-        yield Speech(sound, self.setup.sample_rate, tuple(words))
+        words = self._place.words if self._place and self._renderer else None
+        if words and last:
+            yield from words.hearing(sound, last)
+        told = words.told(self._renderer, self.samples) if words else ()
+        yield Speech(sound, self.setup.sample_rate, told)
+        if words and not last and not self.cancelled.is_set():
+            yield from words.hearing(sound, last)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,6 +15,8 @@ from typing import Self
 import numpy as np
 import torch
 
+from speech.asr.alignment import Alignment
+from speech.asr.recogniser import Recogniser
 from speech.audio.file import Audio, read
 from speech.audio.mel import LogMel
 from speech.audio.resample import resample
@@ -98,14 +100,23 @@ class Synthesiser:
         return Latency(acoustics.codes_before_sound, acoustics.code_seconds, acoustics.hold_back)
 
     def synthesize(
-        self, text: str, voice: str | None = None, *, speed: float = 1.0, seed: int | None = None, markup: bool = True
+        self,
+        text: str,
+        voice: str | None = None,
+        *,
+        speed: float = 1.0,
+        seed: int | None = None,
+        markup: bool = True,
+        aligner: Recogniser | None = None,
     ) -> Speech:
         """All of a text as one sound.
 
         voice: a name of `voices`. speed: 0.25 to 4. seed: the same one says the same text in the same way. markup: read
-        SSML tags. Raises SpeechError for a voice that is not there and for a text without anything to say.
+        SSML tags. aligner: hears when the words are said, where the model itself does not tell (one that reads byte
+        pairs): it must have a CTC head and know the language. Raises SpeechError for a voice that is not there, for a
+        text without anything to say, and for a recogniser that cannot align.
         """
-        with self.stream(text, voice, speed=speed, seed=seed, markup=markup) as stream:
+        with self.stream(text, voice, speed=speed, seed=seed, markup=markup, aligner=aligner) as stream:
             parts = list(stream)
         samples = np.concatenate([part.samples for part in parts])
         return Speech(samples, self.sample_rate, tuple(word for part in parts for word in part.words))
@@ -118,18 +129,30 @@ class Synthesiser:
         speed: float = 1.0,
         seed: int | None = None,
         markup: bool = True,
+        aligner: Recogniser | None = None,
         patience: float | None = None,
     ) -> Stream:
         """Sound as it is made, of a text or of pieces of one as they arrive, cut anywhere.
 
         patience: seconds to wait for the next piece of text. Otherwise as `synthesize`.
         """
-        return Stream(self._session(voice, speed=speed, seed=seed, markup=markup), text, patience)
+        aligning = self._aligning(aligner)
+        return Stream(self._session(voice, speed=speed, seed=seed, markup=markup, aligning=aligning), text, patience)
 
-    def host(self, slots: int) -> SynthesiserHost:
-        """Room for `slots` streams, for an `Engine`."""
-        lanes = self._setup.lanes(slots)
-        return SynthesiserHost(partial(self._session, lanes=lanes), self._setup, lanes)
+    def host(self, slots: int, aligner: Recogniser | None = None) -> SynthesiserHost:
+        """Room for `slots` streams, for an `Engine`. aligner: of all of them, as for `synthesize`."""
+        lanes, aligning = self._setup.lanes(slots), self._aligning(aligner, slots)
+        return SynthesiserHost(partial(self._session, lanes=lanes, aligning=aligning), self._setup, lanes)
+
+    def _aligning(self, aligner: Recogniser | None, slots: int = 1) -> Callable[[], Alignment] | None:
+        """Begins alignments in a lane with so many slots; None where the model tells the times of words itself."""
+        if aligner is None or self.model.config.text == "phonemes":
+            return None
+        if not isinstance(aligner, Recogniser):
+            raise SpeechError(
+                f"expected a recogniser with a CTC head as aligner, got {type(aligner).__name__}: load another"
+            )
+        return partial(Alignment, aligner.aligner, self.sample_rate, aligner.aligner.lane(slots))
 
     def _session(
         self,
@@ -139,10 +162,11 @@ class Synthesiser:
         seed: int | None = None,
         markup: bool = True,
         lanes: Lanes | None = None,
+        aligning: Callable[[], Alignment] | None = None,
     ) -> Session:
         """Begin a stream; options as of `synthesize`."""
         chosen = self._voices[voice or self._voices.default]
-        return Session(self._setup, chosen, checked_speed(speed), seed, FrontEnd(markup=markup), lanes)
+        return Session(self._setup, chosen, checked_speed(speed), seed, FrontEnd(markup=markup), lanes, aligning)
 
     def take_up(self, voice: str | Path | None, text: str = "") -> str:
         """The name of a voice: one of `voices` (None: the default), or one that is added now, under its path as name.

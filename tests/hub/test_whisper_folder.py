@@ -152,5 +152,6 @@ def test_which_files_are_chosen() -> None:
     words = ["vocab.json", "merges.txt"]
     assert select("a/b", present) == ["config.json", *words, "model.safetensors", "README.md"]
     assert select("a/b", [*present, "tokenizer.json"])[:3] == ["config.json", "tokenizer.json", "model.safetensors"]
+    assert "generation_config.json" in select("a/b", [*present, "generation_config.json"])
     with pytest.raises(SpeechError, match="a/b"):
         select("a/b", ["config.json", "model.safetensors"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import combinations_with_replacement, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -21,14 +20,13 @@ from torch.nn.functional import cross_entropy
 
 from recipes.asr_small.align import align_part
 from recipes.asr_small.augment import SpecAugmentConfig
-from recipes.causal_whisper.align import Aligner
+from recipes.causal_whisper.align import load_aligner, word_times
 from recipes.causal_whisper.data import FRAME, Batch, Crops, Utterance, spoken, stretch
-from recipes.causal_whisper.forced import best_path, spans
 from recipes.causal_whisper.guidance import guidance
 from recipes.causal_whisper.labels import IGNORED, draw_prefixes, prefix_labels, sequence_ends, token_ends
 from recipes.causal_whisper.module import PrefixTraining, Pretraining
 from recipes.causal_whisper.scoring import Partial, Tally, settled
-from recipes.causal_whisper.settings import AlignConfig, ChunkConfig, CropConfig, PretrainConfig, TuneConfig
+from recipes.causal_whisper.settings import ChunkConfig, CropConfig, PretrainConfig, TuneConfig
 from recipes.causal_whisper.vocabulary import ENGLISH, Vocabulary, learn_tokenizer, used
 from recipes.common.cache import RATE, AudioCache
 from recipes.common.corpora import read_corpus
@@ -82,47 +80,23 @@ def batch() -> Batch:
 # alignment
 
 
-@settings(max_examples=30, deadline=None)
-@given(st.integers(0, 999), st.lists(st.integers(0, 2), min_size=0, max_size=3), st.integers(1, 6))
-def test_the_best_path_is_the_best_of_all_paths(seed: int, tokens: list[int], count: int) -> None:
-    scores = np.random.default_rng(seed).normal(size=(count, 4))
-    labels = [3]
-    for token in tokens:
-        labels += [token, 3]
-
-    def legal(path: tuple[int, ...]) -> bool:
-        """From the first blank or token to the last, leaving out blanks between tokens that differ alone."""
-        steps = all(b - a < 2 or (b - a == 2 and b % 2 == 1 and labels[a] != labels[b]) for a, b in pairwise(path))
-        return steps and path[0] < 2 and path[-1] >= len(labels) - 2
-
-    paths = [path for path in combinations_with_replacement(range(len(labels)), count) if legal(path)]
-    found = best_path(scores, tokens, 3)
-    if not paths:
-        assert found is None
-        return
-    best = max(paths, key=lambda path: sum(scores[t, labels[state]] for t, state in enumerate(path)))
-    assert found is not None
-    assert found.tolist() == [state // 2 if state % 2 else -1 for state in best]
-    if tokens:
-        edges = spans(found, len(tokens))
-        assert (edges[:, 0] < edges[:, 1]).all() and (edges[1:, 0] >= edges[:-1, 1]).all()
-
-
 def test_words_are_where_another_aligner_finds_them(shared: Path, tmp_path: Path) -> None:
     pytest.importorskip("pocketsphinx", reason="the training extra is not installed")
     folder, audio = shared / "data" / "librispeech_test_clean", AudioCache(tmp_path, "some")
     cuts = sorted(read_corpus(folder, "manifest"), key=lambda cut: cut.duration)[:4]
     audio.build(lambda: CutSet.from_cuts(cuts), folder, 1)
-    aligner, off = Aligner(AlignConfig()), []
+    aligner, off = load_aligner("asr"), []
     other = align_part(audio, audio.cuts())
     for cut in audio.cuts():
-        found = aligner(audio, cut)
-        assert len(found) == len((cut.supervisions[0].text or "").split())
+        text = cut.supervisions[0].text or ""
+        found = word_times(aligner, audio.audio(cut), text)
+        assert len(found) == len(text.split())
         assert all(0 <= begin < end <= cut.duration for begin, end in found)
         off += [a[1] - b[1] for a, b in zip(found, other.get(cut.id, found), strict=True)]
     assert abs(float(np.median(off))) < 0.1
-    cut.supervisions[0].text = "far too many words for so little sound " * 20
-    assert aligner(audio, cut) == []
+    assert word_times(aligner, audio.audio(cut), "far too many words for so little sound " * 20) == []
+    with pytest.raises(SpeechError, match="to name a model with a CTC head, got vc"):
+        load_aligner("vc")
 
 
 # labels

@@ -16,40 +16,34 @@ from speech.streaming.frames import Frames
 WIDTH = 7
 """Frames of the median filter."""
 
-Head = tuple[int, int]
-"""A layer of the decoder and a head in it."""
-
 
 @torch.inference_mode()
 def alignment(
-    decoder: Decoder,
-    opening: Sequence[int],
-    ids: Sequence[int],
-    heard: Frames,
-    count: int | None = None,
-    heads: Sequence[Head] | None = None,
+    decoder: Decoder, opening: Sequence[int], ids: Sequence[int], heard: Frames, count: int | None = None
 ) -> list[int]:
     """For each id of a finished text the encoder frame at which it ends, and the next begins.
 
     opening: what the decoder is told before the text (`Symbols.prompt`). heard: encoder frames [1, t, d] of the text,
     from the first of which the answers count. count: so many of them may be an answer (all): the others fill a window
-    up. heads: those that follow the sound, where they are known; by default all in the upper half of the layers.
+    up.
 
-    As Whisper finds the times of words: attention of each head, standardised over the ids, smoothed by a median over
-    time, averaged over the heads; then the cheapest monotonic path through it. What an id attends to is where the next
-    one is said, so an id ends where the path comes to its own row.
+    As Whisper finds the times of words: attention of each of the configured `alignment_heads`, standardised over the
+    ids, smoothed by a median over time, averaged over the heads; then the cheapest monotonic path through it. What an
+    id attends to is where the next one is said, so an id ends where the path comes to its own row.
     """
     count = int(heard.lengths[0]) if count is None else count
     if not ids or not count:
         return [0] * len(ids)
-    sequence = [*opening, *ids, Symbols(decoder.config.vocabulary).end]
+    config, last = decoder.config, len(opening) + len(ids)
+    sequence = [*opening, *ids, Symbols(config.vocabulary).end][: config.tokens]  # a full text leaves the end no room
     weights = decoder.attention(torch.tensor(sequence, device=heard.data.device), heard)[..., :count]
     layers, width = weights.shape[:2]
-    heads = heads or [(i, h) for i in range(layers // 2, layers) for h in range(width)]
+    upper = [(i, h) for i in range(layers // 2, layers) for h in range(width)]
+    heads = config.alignment_heads or upper
     chosen = torch.stack([weights[i, h] for i, h in heads]).float()
     chosen = chosen / chosen.sum(-1, keepdim=True).clamp(min=1e-30)  # as if the others had not been heard
     spread, mean = torch.std_mean(chosen, dim=-2, keepdim=True, correction=0)
-    match = median((chosen - mean) / spread.clamp(min=1e-30)).mean(0)[len(opening) - 1 : -1]
+    match = median((chosen - mean) / spread.clamp(min=1e-30)).mean(0)[len(opening) - 1 : last]
     rows, columns = path(-match.cpu().double().numpy())
     return columns[np.diff(rows, prepend=-1) > 0][1:].tolist()
 

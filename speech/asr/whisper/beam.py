@@ -1,4 +1,4 @@
-"""Running texts of a stream, and how their next ids are chosen: greedily, or by beam search."""
+"""Running texts of a stream, and how their next ids are chosen: greedily, by beam search, or drawn at random."""
 
 from __future__ import annotations
 
@@ -6,7 +6,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+import torch
+from torch import Tensor
+
 from speech.asr.whisper.guard import Guard
+from speech.asr.whisper.tokenizer import UNKNOWN
 
 Candidate = tuple[int, float, float]
 """An id, its logit and its log-probability."""
@@ -91,7 +95,7 @@ class Beams:
 
     frame: the last encoder frame heard. stable: so many first ids of all texts are not taken back. asked: how many last
     places the next pass is to score. width: ids of the longest text in the last pass. limit: ids that a text may have.
-    done: nothing more comes for now. finished: texts of a window that have come to their end. no_speech: see
+    done: nothing more comes for now. finished: texts of a window that have come to their end. no_speech, language: see
     `Hypothesis`.
     """
 
@@ -104,6 +108,13 @@ class Beams:
     done: bool = False
     finished: list[Text] = field(default_factory=list)
     no_speech: float | None = None
+    language: str | None = None
+
+    def speak(self, code: str, token: int) -> None:
+        """Write the language that was found out, by its code and id, into the beginning of every text."""
+        self.language = code
+        for text in self.texts:
+            text.ids[text.ids.index(UNKNOWN)] = token
 
     def settled(self, look_back: int) -> int:
         """How many first ids all texts share and none may take back, since only its last ones are checked again."""
@@ -126,6 +137,10 @@ class Chooser:
 
     def __init__(self, end: int, guard: Guard | None, compatible: bool) -> None:
         self.end, self.guard, self.compatible = end, guard, compatible
+
+    def candidates(self, logits: Tensor) -> Tensor:
+        """Ids that may come, best first, of some last places: [b, u, vocabulary] -> [b, up to u, width]."""
+        return logits.topk(self.width).indices
 
     def stable(self, text: Text, scores: Scores, place: int) -> bool:
         """Whether an id that is there still holds with what was heard since."""
@@ -188,6 +203,21 @@ class Greedy(Chooser):
 
     def best(self, beams: Beams) -> Text:
         return beams.texts[0]
+
+
+class Drawn(Greedy):
+    """An id drawn at random, one text a window.
+
+    temperature: by which logits are divided before. generator: where chance comes from; on its device ids are drawn.
+    """
+
+    def __init__(self, temperature: float, generator: torch.Generator, end: int, guard: Guard | None) -> None:
+        super().__init__(end, guard, compatible=False)
+        self.temperature, self.generator = temperature, generator
+
+    def candidates(self, logits: Tensor) -> Tensor:
+        chances = (logits[:, -1] / self.temperature).softmax(-1).to(self.generator.device)
+        return torch.multinomial(chances, 1, generator=self.generator)[:, None].to(logits.device)
 
 
 class Beam(Chooser):

@@ -77,7 +77,9 @@ class WhisperConfig:
 
     positions: encoder frames of 20 ms that have a position of their own; so many are kept for the decoder to attend to.
     tokens: positions of the decoder. vocabulary: 51864 (English), 51865 (multilingual) or 51866 (from large-v3 on).
-    contexts: those that the model was trained for; the first is the default.
+    contexts: those that the model was trained for; the first is the default. alignment_heads: layer and head of the
+    decoder where cross attention follows the sound, for the times of words; None for all in the upper half of the
+    layers.
 
     Raises SpeechError for sizes that do not fit one another.
     """
@@ -92,6 +94,7 @@ class WhisperConfig:
     positions: int = 1500
     tokens: int = 448
     contexts: tuple[Context, ...] = (Context.windows(),)
+    alignment_heads: tuple[tuple[int, int], ...] | None = None
 
     def __post_init__(self) -> None:
         sizes = (self.encoder_layers, self.decoder_layers, self.vocabulary, self.positions, self.tokens)
@@ -104,6 +107,16 @@ class WhisperConfig:
             raise SpeechError(
                 f"expected at least one context, with a restart below the {self.positions} positions, got "
                 f"{list(self.contexts)}: correct them"
+            )
+        strange = [
+            [layer, head]
+            for layer, head in self.alignment_heads or ()
+            if layer not in range(self.decoder_layers) or head not in range(self.decoder_heads)
+        ]
+        if strange:
+            raise SpeechError(
+                f"expected alignment heads among the {self.decoder_heads} of {self.decoder_layers} decoder layers, got "
+                f"{strange} (layer and head, from 0 on): correct them"
             )
 
     @classmethod

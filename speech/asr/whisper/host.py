@@ -47,8 +47,8 @@ class WhisperHost:
     ) -> HostedStream:
         """sample_rate: of the samples that will come, in Hz. chunk: milliseconds, one that there is room for.
 
-        language, task: as for the recogniser, whose own they are by default. voice: watch for voice with this, which is
-        this stream's alone.
+        language ("auto" among them), task: as for the recogniser, whose own they are by default. voice: watch for voice
+        with this, which is this stream's alone.
         """
         chunk = next(iter(self.rooms)) if chunk is None else chunk
         if chunk not in self.rooms:

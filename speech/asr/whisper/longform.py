@@ -7,16 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 
 from speech.asr.events import Event
+from speech.asr.whisper.fallback import Fallback
 from speech.asr.whisper.gate import PRE_ROLL, GatedStream
+from speech.asr.whisper.search import Hypothesis
 from speech.asr.whisper.text import Timed, aligned
 from speech.asr.whisper.tokenizer import Symbols
-from speech.asr.whisper.window import Windows
+from speech.asr.whisper.window import Look, Windows
 from speech.streaming.lane import Asking, Seat
-
-NO_SPEECH, DOUBT = 0.6, -1.0
-"""A window says nothing where nobody speaks is likelier than this and the mean log-probability of its text is lower."""
 
 SHORTEST = 0.1
 """Seconds of voice at the end of what was transcribed that are not worth a window of their own."""
@@ -46,7 +46,7 @@ def parts_of(ids: Sequence[int], symbols: Symbols, count: int) -> tuple[list[Par
     parts, begin = [], 0
     for cut in [*cuts, *[len(ids)] * whole]:
         inside = tuple(i for i in range(begin, cut) if i not in times)
-        parts.append(Part(times.get(begin, 0), min(times.get(cut - 1, count), count), inside))
+        parts.append(Part(min(times.get(begin, 0), count), min(times.get(cut - 1, count), count), inside))
         begin = cut
     return parts, count if whole else min(times[cuts[-1] - 1], count)
 
@@ -55,12 +55,26 @@ class LongFormStream(GatedStream):
     """A recording pushed through plain Whisper window by window; tells of finished utterances only.
 
     Windows without voice are skipped, and a window begins no earlier than shortly before voice. Every window is
-    prompted with the text before it. The loudest value, on which Whisper's features hang, is that of the window.
+    prompted with the text before it. The loudest value, on which Whisper's features hang, is that of the window. The
+    first window tells the language where the request leaves it open.
+
+    fallback: when a window is decoded again; it then stands in for the request's guard, which would hide what repeats
+    itself. generator: where chance comes from (default: one of seed 0 for every recording).
     """
 
-    def __init__(self, windows: Windows, sample_rate: int) -> None:
-        super().__init__(sample_rate, windows.rate, windows.text, windows.endpoint, None)
-        self.windows = replace(windows, request=replace(windows.request, timestamps=True))
+    def __init__(
+        self,
+        windows: Windows,
+        sample_rate: int,
+        fallback: Fallback | None = None,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        w, span = windows, windows.size / windows.rate
+        super().__init__(sample_rate, w.rate, w.text, w.request, w.endpoint, None, span)
+        fallback = fallback or Fallback()
+        guard = None if fallback.temperatures else windows.request.guard
+        self.windows = replace(windows, request=replace(windows.request, timestamps=True, guard=guard))
+        self.fallback, self._chance = fallback, generator
         self._hop = windows.pipeline.down
         self._symbols = Symbols(windows.model.config.vocabulary)
         self._seat = self.windows.lane().open()
@@ -80,6 +94,7 @@ class LongFormStream(GatedStream):
         self._samples = np.zeros(0, np.float32)
         self._at = 0  # the frame at which they begin
         self._prompt: list[int] = []
+        self._generator = self._chance or torch.Generator().manual_seed(0)
 
     def hearing(self, x: np.ndarray) -> Asking[list[Event]]:
         self._watch(x)
@@ -112,19 +127,34 @@ class LongFormStream(GatedStream):
 
     def _window(self, samples: np.ndarray) -> Asking[list[Event]]:
         """Transcribe one window [n] and go on to where it is settled."""
-        heard, found = yield from self.windows.look(self._seat, samples, self._prompt)
-        count = -(-len(samples) // self._hop)
-        if (found.no_speech or 0.0) > NO_SPEECH and found.mean < DOUBT:
+        look = yield from self.windows.look(self._seat, samples, self._request.language, self._prompt)
+        language = look.said.language or self._request.language
+        found, temperature = self._believed(look, language)
+        heard, count = look.heard, -(-len(samples) // self._hop)
+        if self.fallback.silent(found):
             self._skip(count)
             return []
+        self._speak(language)
         parts, settled = parts_of(found.ids, self._symbols, count)
         indices = [i for part in parts for i in part.tokens]
         tokens = [Timed(found.ids[i], 0, 0, found.logprobs[i]) for i in indices]
         w = self.windows
-        timed = aligned(w.model.decoder, w.request, tokens, heard, self._at, count)
+        timed = aligned(w.model.decoder, self._request, tokens, heard, self._at, count)
         events = self._finals(parts, dict(zip(indices, timed, strict=True)))
+        if temperature > self.fallback.prompting:
+            self._prompt = []
         self._skip(settled or count)
         return events
+
+    def _believed(self, look: Look, language: str) -> tuple[Hypothesis, float]:
+        """What a window says, decoded again as long as that is doubtful, and the temperature that this took."""
+        said, used = look.said, 0.0
+        for temperature in self.fallback.temperatures:
+            if not self.fallback.doubtful(said, self._text.written(said.ids)):
+                break
+            said = self.windows.again(look.heard, language, self._prompt, temperature, self._generator)
+            used = temperature
+        return said, used
 
     def _finals(self, parts: Sequence[Part], timed: dict[int, Timed]) -> list[Event]:
         """The utterances of a window's parts. timed: tokens by their index."""

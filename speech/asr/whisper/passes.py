@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from speech.asr.whisper.beam import Beams, Scores, Text
+from speech.asr.whisper.beam import Beams, Chooser, Scores, Text
 from speech.asr.whisper.decoder import Decoder
 from speech.asr.whisper.rules import Rules
+from speech.asr.whisper.tokenizer import Symbols
 from speech.streaming.module import State
 
 
@@ -46,12 +47,33 @@ class Cache:
                     x[self.cells[r, j]] = x[self.cells[r, source]]
 
 
-class Passes:
-    """The decoder at work on some streams: `rows` [b] of `memory`. width: candidates of a place that are told."""
+def likelihoods(logits: Tensor, symbols: Symbols) -> Tensor:
+    """Probabilities of the languages by the logits behind the start alone (Radford et al. 2022, section 2.3).
 
-    def __init__(self, decoder: Decoder, rules: Rules, memory: State, rows: Tensor, cache: Cache, width: int) -> None:
+    [..., vocabulary] -> [..., languages], in the order of `Symbols.languages`.
+    """
+    first = symbols.start + 1
+    return logits[..., first : first + len(symbols.languages)].softmax(-1)
+
+
+class Passes:
+    """The decoder at work on some streams: `rows` [b] of `memory`. chooser: whose candidates are told."""
+
+    def __init__(
+        self, decoder: Decoder, rules: Rules, memory: State, rows: Tensor, cache: Cache, chooser: Chooser
+    ) -> None:
         self.decoder, self.rules, self.memory, self.rows = decoder, rules, memory, rows
-        self.cache, self.width = cache, width
+        self.cache, self.chooser = cache, chooser
+
+    def find_out(self, streams: dict[int, Beams]) -> None:
+        """Find out what is spoken in streams, by their place among those at work, whose texts wait for it unfed."""
+        symbols, cells = self.rules.symbols, self.cache.cells[list(streams), 0]
+        ids = torch.full_like(cells, symbols.start)[:, None]
+        rows = self.rows[list(streams)]
+        logits = self.decoder.step(ids, torch.zeros_like(cells), self.cache.tree, cells, self.memory, rows)
+        best = likelihoods(logits[:, -1], symbols).argmax(-1).tolist()
+        for beams, code in zip(streams.values(), (symbols.languages[i] for i in best), strict=True):
+            beams.speak(code, symbols.language(code))
 
     def __call__(self, streams: dict[int, Beams]) -> dict[int, list[Scores]]:
         """Feed what was not fed of the texts of streams, by their place among those at work; returns their scores."""
@@ -75,10 +97,12 @@ class Passes:
         logits = self.decoder.step(ids, start, self.cache.tree, cells, self.memory, self.rows[rows], asked)
         self._hear_silence(streams, logits)
         self.rules(logits, [self._written(text) for text in texts])
-        values, best = (x.tolist() for x in logits.topk(self.width))
+        best = self.chooser.candidates(logits)
+        values = logits[:, -best.shape[1] :].gather(-1, best).tolist()
         own = logits[:, :-1].gather(-1, ids[:, fed - asked + 1 :, None])[..., 0].tolist()
         total = logits.logsumexp(-1).tolist()
-        told = [Scores(len(text.ids), *parts) for text, *parts in zip(texts, own, total, best, values, strict=True)]
+        scored = zip(texts, own, total, best.tolist(), values, strict=True)
+        told = [Scores(len(text.ids), *parts) for text, *parts in scored]
         for text in texts:
             text.fed = len(text.ids)
         for beams in streams.values():

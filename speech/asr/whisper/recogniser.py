@@ -6,26 +6,32 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
+from torch.nn.functional import pad
 
 from speech.asr.endpoint import EndpointConfig
 from speech.asr.events import Transcript
 from speech.asr.host import regular
 from speech.asr.live import LiveStream
 from speech.asr.recogniser import find_device
-from speech.asr.recording import Source, transcribed
+from speech.asr.recording import Source, opened, transcribed
 from speech.asr.whisper.config import Context
+from speech.asr.whisper.fallback import Fallback
+from speech.asr.whisper.gate import beginning
 from speech.asr.whisper.host import Room, WhisperHost
 from speech.asr.whisper.longform import LongFormStream
 from speech.asr.whisper.model import Whisper
 from speech.asr.whisper.search import Request, Search, Task
 from speech.asr.whisper.stream import Setup, WhisperStream
 from speech.asr.whisper.text import Text
-from speech.asr.whisper.tokenizer import Symbols, WhisperTokenizer
+from speech.asr.whisper.tokenizer import AUTO, Symbols, WhisperTokenizer
 from speech.asr.whisper.window import AgreementStream, Windows
 from speech.audio.file import Channel, Pcm
+from speech.audio.resample import Resampler
 from speech.audio.vad import VoiceActivity
 from speech.errors import SpeechError
+from speech.streaming.arena import home_of
 from speech.streaming.engine.host import Regular
+from speech.streaming.frames import Frames
 from speech.streaming.module import Sequential
 
 LOOKS = (100, 10_000)
@@ -39,10 +45,13 @@ class WhisperRecogniser:
 
     model: is moved to `device` and set to evaluation. chunk: milliseconds after which a live stream decodes: one of
     `chunks` (default: the first), or of a model that was not trained to stream any from 100 to 10000 (default: 1000).
-    language: what is spoken, a code such as "en". task: "transcribe" or "translate" (into English). beam: hypotheses
-    that are kept, 0 for greedy decoding. aligned: word times of finished utterances by cross-attention, slower and
-    closer than by when words came; of a model that was not trained to stream always so. endpoint: when an utterance
-    ends. Raises SpeechError for what the model or the machine does not have.
+    language: what is spoken, a code such as "en", or "auto": found out by the first window of a recording, or the first
+    utterance of a live stream (default: "auto", but "en" for models that know English alone or were trained to stream,
+    mostly in one language). task: "transcribe" or "translate" (into English). beam: hypotheses that are kept, 0 for
+    greedy decoding. aligned: word times of finished utterances by cross-attention, slower and closer than by when words
+    came; of a model that was not trained to stream always so. endpoint: when an utterance ends. fallback: when a window
+    of a recording is decoded again, by a model that was not trained to stream. Raises SpeechError for what the model or
+    the machine does not have.
     """
 
     def __init__(
@@ -51,12 +60,13 @@ class WhisperRecogniser:
         tokenizer: WhisperTokenizer,
         *,
         chunk: int | None = None,
-        language: str = "en",
+        language: str | None = None,
         task: Task = "transcribe",
         beam: int = 0,
         aligned: bool = False,
         device: str | torch.device = "cpu",
         endpoint: EndpointConfig | None = None,
+        fallback: Fallback | None = None,
     ) -> None:
         if tokenizer.symbols.vocabulary != model.config.vocabulary:
             raise SpeechError(
@@ -64,9 +74,9 @@ class WhisperRecogniser:
                 "use the model's own"
             )
         self.model, self.tokenizer = model.to(find_device(device)).eval(), tokenizer
-        self.endpoint, self.aligned = endpoint or EndpointConfig(), aligned
+        self.endpoint, self.fallback, self.aligned = endpoint or EndpointConfig(), fallback or Fallback(), aligned
         self._pipelines: dict[Context, Sequential] = {}
-        self.request = self._request(Request(), language, task, beam)
+        self.request = self._request(Request(language="en" if self.causal else AUTO), language, task, beam)
         self.chunk = self._chunk(chunk)
 
     @property
@@ -102,22 +112,44 @@ class WhisperRecogniser:
         pcm: Pcm | None = None,
         channel: Channel = None,
         progress: Callable[[float], None] | None = None,
+        generator: torch.Generator | None = None,
     ) -> Transcript:
         """Recognise a whole file ("-": standard input), or samples [n] (float32 or int16) at `sample_rate` Hz.
 
         A causal model hears it as a stream in its chunks; the others in windows of 30 s, each from where the last
         one's time symbols ended. chunk, language, task, beam: as for the recogniser. pcm: how headerless samples are to
-        be read. channel: which one of a file to hear. progress: called with the seconds done so far. Raises SpeechError
-        for what cannot be read or is not samples, `Interrupted` for what breaks off midway.
+        be read. channel: which one of a file to hear. progress: called with the seconds done so far. generator: of the
+        chance with which doubtful windows are decoded again, see `Fallback` (default: the same for every recording).
+        Raises SpeechError for what cannot be read or is not samples, `Interrupted` for what breaks off midway.
         """
         request, milliseconds = self._request(self.request, language, task, beam), self._chunk(chunk)
 
-        def opened(rate: int) -> LiveStream:
+        def stream(rate: int) -> LiveStream:
             if self.causal:
                 return WhisperStream(self._setup(request, milliseconds), rate)
-            return LongFormStream(self._windows(request), rate)
+            return LongFormStream(self._windows(request), rate, self.fallback, generator)
 
-        return transcribed(source, sample_rate, opened, self.sample_rate, pcm=pcm, channel=channel, progress=progress)
+        return transcribed(source, sample_rate, stream, self.sample_rate, pcm=pcm, channel=channel, progress=progress)
+
+    @torch.inference_mode()
+    def detect_language(
+        self, source: Source, sample_rate: int | None = None, *, pcm: Pcm | None = None, channel: Channel = None
+    ) -> dict[str, float]:
+        """Probabilities of the languages that the model knows, the likeliest first, by the first 30 s with voice.
+
+        Arguments as for `transcribe`. Raises SpeechError for what cannot be read or is not samples, and where nobody
+        speaks.
+        """
+        if not self.tokenizer.symbols.multilingual:
+            return {"en": 1.0}
+        rate, parts = opened(source, sample_rate, self.sample_rate, pcm=pcm, channel=channel)
+        resampler, windows = Resampler(rate, self.sample_rate), self._windows(self.request)
+        samples = torch.from_numpy(beginning(map(resampler.push, parts), windows.size))
+        pipeline = self._pipeline(self.model.config.context(self.chunk)) if self.causal else windows.pipeline
+        if not self.causal:
+            samples = pad(samples, (0, windows.size - len(samples)))
+        heard = pipeline(Frames.whole(samples[None].to(home_of(pipeline)[0])))
+        return windows.search.languages(heard)[0]
 
     def stream(
         self,
@@ -172,7 +204,10 @@ class WhisperRecogniser:
         """What is asked for, checked against what the model knows."""
         given = {"language": language, "task": task, "beam": beam}
         request = replace(base, **{name: value for name, value in given.items() if value is not None})
-        self.tokenizer.symbols.prompt(request.language, request.task)
+        symbols = self.tokenizer.symbols
+        if request.language == AUTO and not symbols.multilingual:
+            request = replace(request, language="en")
+        symbols.prompt(request.language, request.task)
         if type(request.beam) is not int or request.beam < 0:
             raise SpeechError(f"expected a beam of 0 (greedy) or more hypotheses, got {request.beam!r}: correct it")
         return request
@@ -192,8 +227,7 @@ class WhisperRecogniser:
         return milliseconds
 
     def _text(self, request: Request) -> Text:
-        language = "en" if request.task == "translate" else request.language
-        return Text(self.tokenizer, self.model.config.frame, language)
+        return Text(self.tokenizer, self.model.config.frame, request.written)
 
     def _pipeline(self, context: Context) -> Sequential:
         """Samples to encoder frames in one context; made once, shared by all streams."""

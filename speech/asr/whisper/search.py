@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from speech.asr.whisper import store
-from speech.asr.whisper.beam import Beam, Beams, Chooser, Greedy, Text
+from speech.asr.whisper.beam import Beam, Beams, Chooser, Drawn, Greedy, Text
 from speech.asr.whisper.decoder import Decoder
 from speech.asr.whisper.guard import Guard
-from speech.asr.whisper.passes import Cache, Passes
+from speech.asr.whisper.passes import Cache, Passes, likelihoods
 from speech.asr.whisper.rules import Rules
-from speech.asr.whisper.tokenizer import Symbols
+from speech.asr.whisper.tokenizer import UNKNOWN, Symbols
 from speech.errors import SpeechError
 from speech.streaming.frames import Frames
 from speech.streaming.module import Device, State
@@ -27,11 +27,12 @@ Task = Literal["transcribe", "translate"]
 class Request:
     """What is asked of a decoding.
 
-    language, task: what the decoder is told ("en"; "transcribe" or "translate"). beam: texts kept of each stream, 0 for
-    greedy. length_penalty: exponent of (5 + n) / 6 by which the score of a beam's n ids is divided (Wu et al. 2016,
-    arXiv 1609.08144), None for n itself. prompt: ids of text that came before. prefix: forced first ids of the text;
-    they are not part of the hypothesis. timestamps: time symbols amid the text, whole windows only. suppress: ids that
-    never come, None for Whisper's own (`rules.unspoken`); blank and end never come first, unless it is ().
+    language, task: what the decoder is told ("en"; "transcribe" or "translate"); "auto" is found out by what is heard
+    first. beam: texts kept of each stream, 0 for greedy. length_penalty: exponent of (5 + n) / 6 by which the score of
+    a beam's n ids is divided (Wu et al. 2016, arXiv 1609.08144), None for n itself. prompt: ids of text that came
+    before. prefix: forced first ids of the text; they are not part of the hypothesis. timestamps: time symbols amid the
+    text, whole windows only. suppress: ids that never come, None for Whisper's own (`rules.unspoken`); blank and end
+    never come first, unless it is ().
 
     For chunks alone: look_back: how many last ids are checked again, and perhaps taken back, with a chunk. renew: so
     many last ids, at least look_back + 1, are fed again with a chunk, so that their keys and values tell of all that
@@ -59,6 +60,11 @@ class Request:
     guard: Guard | None = field(default_factory=Guard)
     compatible: bool = False
 
+    @property
+    def written(self) -> str:
+        """The language of the text: what is translated is English."""
+        return "en" if self.task == "translate" else self.language
+
 
 @dataclass(frozen=True)
 class Hypothesis:
@@ -67,7 +73,8 @@ class Hypothesis:
     ids: without prompt, prefix and end. frames: for each the stream's encoder frame that was the last one heard when it
     came. logprobs: for each its log-probability. stable: so many first ids will never be taken back. ended: the end
     came, or was made where the text repeated itself; with the next chunk it may go on. mean: log-probability an id, the
-    end included. no_speech: the probability that nobody speaks, known of windows and of a text's first chunk.
+    end included. no_speech: the probability that nobody speaks, known of windows and of a text's first chunk. language:
+    the code of what is spoken, where it was found out just now.
     """
 
     ids: tuple[int, ...] = ()
@@ -77,6 +84,7 @@ class Hypothesis:
     ended: bool = False
     mean: float = 0.0
     no_speech: float | None = None
+    language: str | None = None
 
 
 class Search:
@@ -122,47 +130,83 @@ class Search:
         return self._decoded(state, slots, self._chooser(False), r.passes)
 
     @torch.inference_mode()
-    def decode(self, frames: Frames, texts: State | None = None) -> list[Hypothesis]:
+    def decode(
+        self,
+        frames: Frames,
+        texts: State | None = None,
+        temperature: float = 0.0,
+        generator: torch.Generator | None = None,
+    ) -> list[Hypothesis]:
         """Decode whole windows to their end. frames: [b, t, d], t up to `positions`; no other state is kept.
 
-        texts: [b, ...], those that `begin` began (default: the request's own).
+        texts: [b, ...], those that `begin` began (default: the request's own). temperature: above 0, ids are drawn by
+        the softmax of their logits divided by it, with chance from `generator` (default: one of seed 0); `logprobs` are
+        without it. Raises SpeechError for a temperature below 0 or beside a beam.
         """
-        x = frames.data
+        x, chooser = frames.data, self._chooser(True) if temperature == 0 else self._drawn(temperature, generator)
         state, slots = self.init_state(len(x), x.device, x.dtype), torch.arange(len(x), device=x.device)
         if texts is not None:
             state["texts"] = texts
         self.decoder.extend(frames, state["memory"], slots)
-        return self._decoded(state, slots, self._chooser(True), self.decoder.config.tokens // 2, whole=True)
+        return self._decoded(state, slots, chooser, self.decoder.config.tokens // 2, whole=True)
+
+    @torch.inference_mode()
+    def languages(self, frames: Frames) -> list[dict[str, float]]:
+        """What is spoken in whole windows [b, t, d]: probabilities of all languages, the likeliest first.
+
+        Raises SpeechError for a model that knows English alone.
+        """
+        symbols = self.symbols
+        if not symbols.multilingual:
+            raise SpeechError("expected a multilingual model to tell a language, got an English one: take another")
+        ids = torch.full((len(frames.data), 1), symbols.start, device=frames.data.device)
+        rows = likelihoods(self.decoder(ids, frames)[:, -1], symbols).tolist()
+        found = (zip(symbols.languages, row, strict=True) for row in rows)
+        return [dict(sorted(pairs, key=lambda pair: -pair[1])) for pairs in found]
 
     def init_texts(self, slots: int, device: Device = None) -> State:
         """State of the texts of `slots` streams alone: zeros, slot axis first."""
         return store.init(slots, self._texts, self.decoder.config.tokens, device)
 
     @torch.inference_mode()
-    def begin(self, texts: State, slot: int, prompt: Sequence[int] = (), prefix: Sequence[int] = ()) -> None:
-        """Begin a new text. prompt, prefix: as in `Request`, in place of the request's own.
+    def begin(
+        self,
+        texts: State,
+        slot: int,
+        prompt: Sequence[int] = (),
+        prefix: Sequence[int] = (),
+        language: str | None = None,
+    ) -> None:
+        """Begin a new text. prompt, prefix: as in `Request`, in place of the request's own; language: likewise, where
+        it is not None.
 
         Raises SpeechError for a prefix that leaves no room.
         """
-        store.begin(texts, slot, self._opened(prompt, prefix))
+        store.begin(texts, slot, self._opened(prompt, prefix, language))
 
     @torch.inference_mode()
     def restart(
-        self, state: State, slot: int, since: int, prompt: Sequence[int] = (), prefix: Sequence[int] = ()
+        self,
+        state: State,
+        slot: int,
+        since: int,
+        prompt: Sequence[int] = (),
+        prefix: Sequence[int] = (),
+        language: str | None = None,
     ) -> None:
         """As `begin`, in a stream that goes on: from its next chunk on only encoder frames from `since` on (index in
         the stream) are attended to.
 
         `state` may be that of a search which differs in its request's language, task and prompt alone.
         """
-        self.begin(state["texts"], slot, prompt, prefix)
+        self.begin(state["texts"], slot, prompt, prefix, language)
         state["memory"]["since"][slot] = since
 
-    def _opened(self, prompt: Sequence[int], prefix: Sequence[int]) -> list[int]:
+    def _opened(self, prompt: Sequence[int], prefix: Sequence[int], language: str | None = None) -> list[int]:
         """The ids before the text; of a long prompt the last, so that half of the positions are left."""
         r, tokens = self.request, self.decoder.config.tokens
         before = [self.symbols.start_of_previous, *prompt[-(tokens // 2 - 1) :]] if prompt else []
-        opening = [*before, *self.symbols.prompt(r.language, r.task, r.timestamps), *prefix]
+        opening = [*before, *self.symbols.prompt(language or r.language, r.task, r.timestamps), *prefix]
         if len(opening) >= tokens:
             raise SpeechError(
                 f"expected a prefix that leaves room in the decoder's {tokens} positions, got {len(prefix)} ids: cut it"
@@ -176,6 +220,14 @@ class Search:
             return Beam(r.beam, r.length_penalty, whole, self.symbols.end, guard, compatible)
         return Greedy(self.symbols.end, guard, compatible)
 
+    def _drawn(self, temperature: float, generator: torch.Generator | None) -> Chooser:
+        if temperature < 0 or self.request.beam:
+            raise SpeechError(
+                f"expected a temperature of at least 0, and above 0 no beam, got {temperature:g} beside a beam of "
+                f"{self.request.beam}: correct them"
+            )
+        return Drawn(temperature, generator or torch.Generator().manual_seed(0), self.symbols.end, self.request.guard)
+
     def _decoded(
         self, state: State, slots: Tensor, chooser: Chooser, passes: int, whole: bool = False
     ) -> list[Hypothesis]:
@@ -186,7 +238,10 @@ class Search:
         for beams, frames in zip(streams, (heard - since).tolist(), strict=True):
             self._set_out(beams, frames, chooser)
         with Cache(state["cache"], slots) as cache:
-            feed = Passes(self.decoder, self._rules, memory, slots, cache, chooser.width)
+            feed = Passes(self.decoder, self._rules, memory, slots, cache, chooser)
+            waiting = {r: b for r, b in enumerate(streams) if not b.done and UNKNOWN in b.texts[0].ids}
+            if waiting:
+                feed.find_out(waiting)
             for i in range(passes):
                 going = {r: beams for r, beams in enumerate(streams) if not beams.done}
                 if not going:
@@ -233,4 +288,5 @@ def _hypothesis(beams: Beams, text: Text, whole: bool) -> Hypothesis:
         text.ended,
         sum(told) / max(len(told), 1),
         beams.no_speech,
+        beams.language,
     )

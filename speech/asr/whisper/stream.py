@@ -94,7 +94,8 @@ class WhisperStream(GatedStream):
     def __init__(
         self, setup: Setup, sample_rate: int, voice: VoiceActivity | None = None, lanes: Lanes | None = None
     ) -> None:
-        super().__init__(sample_rate, setup.rate, setup.text, setup.endpoint, voice)
+        request, span = setup.search.request, setup.config.positions * setup.config.frame
+        super().__init__(sample_rate, setup.rate, setup.text, request, setup.endpoint, voice, span)
         self.setup, lanes = setup, lanes or setup.lanes()
         self._driver = Driver(
             setup.pipeline,
@@ -144,11 +145,11 @@ class WhisperStream(GatedStream):
 
     def _finish(self) -> Asking[list[Event]]:
         events = self._watch(None)
-        events += yield from self._hear((yield from self._driver.flushing()))
+        events += yield from self._hear((yield from self._driver.flushing()), last=True)
         return events if self._since is None else events + self._end(self.duration)
 
-    def _hear(self, y: Tensor) -> Asking[list[Event]]:
-        """Take the next encoder frames [t, d]."""
+    def _hear(self, y: Tensor, last: bool = False) -> Asking[list[Event]]:
+        """Take the next encoder frames [t, d]. last: nothing follows."""
         self._held = y if self._held is None else torch.cat([self._held, y])
         if self._since is None and self._gate.begin is None:
             self._held = self._held[-frames(PRE_ROLL + 0.1, self.setup.config.frame) :]
@@ -158,9 +159,13 @@ class WhisperStream(GatedStream):
             return []
         if self._since is None:
             self._start(self._gate.begin or 0.0)
+        now = self._driver.received / self.rate
+        paused = self._gate.paused(now, self._pause)
+        if self._waits(now) and not (paused or last):
+            return []
         heard, self._held = self._held, None
         events = yield from self._decode(heard)
-        if self._gate.paused(self._driver.received / self.rate, self._pause):
+        if paused:
             return events + self._end(math.inf)
         return events + (yield from self._cut(heard))
 
@@ -174,7 +179,8 @@ class WhisperStream(GatedStream):
 
     def _restart(self, since: int, prefix: Sequence[int], time: float) -> None:
         seat = self._decoder
-        self.setup.search.restart(seat.lane.arena.state, seat.slot, since, prefix=prefix)
+        language = self._request.language
+        self.setup.search.restart(seat.lane.arena.state, seat.slot, since, prefix=prefix, language=language)
         self._since = self._from = since
         self._time, self._hypothesis, self._given = time, Hypothesis(), prefix
 
@@ -183,6 +189,7 @@ class WhisperStream(GatedStream):
         if self.setup.aligned:
             self._heard.append(heard)
         self._hypothesis = yield Call(self._decoder, heard, self._driver.emitted - len(heard))
+        self._learn(self._hypothesis.language, self._driver.received / self.rate)
         partial = self._text.partial(self._tokens, self._hypothesis.stable, self._time)
         if partial is None and self._teller.partial:  # all was taken back
             partial = Partial("", 0, self._teller.partial.start, self._teller.partial.start)
@@ -196,7 +203,7 @@ class WhisperStream(GatedStream):
         """The running utterance ends with a pause or the stream."""
         segment = self._text.segment(self._final(self._tokens), self._time, limit)
         self._since, self._heard, self._time = None, [], segment.end if segment else self._time
-        self._gate.forget()
+        self._rest()
         return self._teller.final(segment)
 
     def _cut(self, heard: Tensor) -> Asking[list[Event]]:
@@ -227,6 +234,6 @@ class WhisperStream(GatedStream):
         """The tokens with the best times there are."""
         if not self.setup.aligned or not tokens:
             return tokens
-        search, heard = self.setup.search, torch.cat(self._heard)
+        decoder, heard = self.setup.search.decoder, torch.cat(self._heard)
         start = self._driver.emitted - len(heard)
-        return aligned(search.decoder, search.request, tokens, Frames.whole(heard[None]), start, given=self._given)
+        return aligned(decoder, self._request, tokens, Frames.whole(heard[None]), start, given=self._given)

@@ -24,6 +24,12 @@ LANGUAGES = tuple(
 )
 """Codes of the languages in the order of their ids; "yue" from large-v3 on."""
 
+AUTO = "auto"
+"""In place of a language: it is to be found out."""
+
+UNKNOWN = -1
+"""Stands for the id of the language in the beginning of a text while it is to be found out; it is never fed."""
+
 TIMES = 1501
 """Time symbols: 0.00 to 30.00 s in steps of 20 ms."""
 
@@ -101,16 +107,18 @@ class Symbols:
         return self.translate + 6
 
     def language(self, code: str) -> int:
-        """The id of a language. Raises SpeechError for one that the model does not know."""
+        """The id of a language, `UNKNOWN` for `AUTO`. Raises SpeechError for one that the model does not know."""
+        if self.multilingual and code == AUTO:
+            return UNKNOWN
         if not self.multilingual or code not in self.languages:
-            known = ", ".join(self.languages) if self.multilingual else "en alone, which needs no symbol"
+            known = ", ".join((*self.languages, AUTO)) if self.multilingual else "en alone, which needs no symbol"
             raise SpeechError(f"expected a language that this model knows ({known}), got {code!r}: choose one of these")
         return self.start + 1 + self.languages.index(code)
 
     def prompt(
         self, language: str = "en", task: Literal["transcribe", "translate"] = "transcribe", times: bool = False
     ) -> list[int]:
-        """The ids with which every transcript begins.
+        """The ids with which every transcript begins. language: a code, or `AUTO` of a multilingual model.
 
         Raises SpeechError for a language or a task that the model does not know.
         """

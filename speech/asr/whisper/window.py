@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import takewhile
 from typing import NamedTuple
@@ -82,16 +82,25 @@ class Windows:
         said = self.search.decode(heard, {name: x[slots] for name, x in state.items()})
         return [Look(Frames.whole(row[None]), told) for row, told in zip(heard.data, said, strict=True)]
 
-    def look(self, seat: Seat, samples: np.ndarray, prompt: Sequence[int], prefix: Sequence[int] = ()) -> Asking[Look]:
+    def look(
+        self, seat: Seat, samples: np.ndarray, language: str, prompt: Sequence[int], prefix: Sequence[int] = ()
+    ) -> Asking[Look]:
         """Hear samples [n], n up to `size`, and silence after them.
 
-        seat: in a lane of windows that differ in language and task at the most. prompt: what was said before; prefix:
-        the first tokens, as they must be.
+        seat: in a lane of windows that differ in language and task at the most. language: a code or `AUTO`, in place of
+        the request's own. prompt: what was said before; prefix: the first tokens, as they must be.
         """
-        self.search.begin(seat.lane.arena.state, seat.slot, prompt, prefix)
+        self.search.begin(seat.lane.arena.state, seat.slot, prompt, prefix, language)
         padded = torch.zeros(self.size)
         padded[: len(samples)] = torch.from_numpy(samples)
         return (yield Call(seat, padded, 0))
+
+    def again(
+        self, heard: Frames, language: str, prompt: Sequence[int], temperature: float, generator: torch.Generator
+    ) -> Hypothesis:
+        """Decode a window that was heard, [1, positions, d], once more: its ids are drawn, see `Search.decode`."""
+        request = replace(self.request, language=language, prompt=tuple(prompt), beam=0)
+        return Search(self.model.decoder, self.search.symbols, request).decode(heard, None, temperature, generator)[0]
 
 
 class AgreementStream(GatedStream):
@@ -114,7 +123,8 @@ class AgreementStream(GatedStream):
         voice: VoiceActivity | None = None,
         lane: Lane | None = None,
     ) -> None:
-        super().__init__(sample_rate, windows.rate, windows.text, windows.endpoint, voice)
+        w, span = windows, windows.size / windows.rate
+        super().__init__(sample_rate, w.rate, w.text, w.request, w.endpoint, voice, span)
         self.windows, self.step = windows, step
         self._hop, self._step = windows.pipeline.down, round(step * windows.rate)
         self._overlap = round(min(OVERLAP, windows.size / windows.rate / 6) * windows.rate)
@@ -170,11 +180,15 @@ class AgreementStream(GatedStream):
             self._drop(math.floor((self._gate.begin - PRE_ROLL) * self.rate))
             self._running = True
         now = self._heard / self.rate
+        over = last or self._gate.paused(now, self._pause)
+        if self._waits(now) and not over:
+            return []
         prompt = self._said[: len(self._said) - len(self._given)]
         prefix = [token.id for token in self._given + self._settled]
-        heard, said = yield from self.windows.look(self._seat, self._samples(), prompt, prefix)
+        heard, said = yield from self.windows.look(self._seat, self._samples(), self._request.language, prompt, prefix)
+        self._learn(said.language, now)
         events = self._told(self._agreed(said), now)
-        if last or self._gate.paused(now, self._pause):
+        if over:
             return events + self._end(heard, now)
         return events + self._cut(heard)
 
@@ -204,7 +218,7 @@ class AgreementStream(GatedStream):
         """The utterance ends with a pause or the stream: all its words are final."""
         events = self._final(self._timed(self._settled + [t for word in self._guess for t in word], heard), now)
         self._drop(self._heard)
-        self._gate.forget()
+        self._rest()
         self._running, self._given, self._settled, self._guess = False, [], [], []
         return events
 
@@ -228,7 +242,8 @@ class AgreementStream(GatedStream):
         self._gate.keep_last()
         told = self._text.groups(self._given + kept)
         near = (self._start - round(MARGIN * self.rate)) / self._hop
-        self._given = [token for word in told for token in word if word[-1].end > near]
+        given = [token for word in told for token in word if word[-1].end > near]
+        self._given = given[-(self.windows.model.config.tokens // 4) :]  # a word without end must not fill the decoder
         self._settled, self._guess = self._settled[len(kept) :], []
         return events
 
@@ -236,7 +251,7 @@ class AgreementStream(GatedStream):
         """The tokens, all behind the given ones, with their frames in the stream, by cross-attention."""
         w, count = self.windows, -(-(self._heard - self._start) // self._hop)
         given = [token.id for token in self._given]
-        return aligned(w.model.decoder, w.request, tokens, heard, self._start // self._hop, count, given)
+        return aligned(w.model.decoder, self._request, tokens, heard, self._start // self._hop, count, given)
 
     def _final(self, tokens: list[Timed], limit: float) -> list[Event]:
         self._said = [*self._said, *(token.id for token in tokens)][-self.windows.model.config.tokens :]

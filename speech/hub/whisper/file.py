@@ -18,6 +18,9 @@ from torch import Tensor
 
 from speech.errors import SpeechError
 
+CONFIG, GENERATION = "config.json", "generation_config.json"
+"""Files of a Hugging Face folder: sizes; how to decode, and there perhaps `alignment_heads`."""
+
 RECORDS = ("ModelDimensions", "Namespace")
 """Classes of plain records that published files pickle; they are read as bags of values, their code is not."""
 
@@ -59,12 +62,16 @@ _ENDS = {
 
 @dataclass(frozen=True)
 class Published:
-    """A published Whisper. tensors, dims: under OpenAI's names. causal: settings of a CarelessWhisper / WhisperRT."""
+    """A published Whisper. tensors, dims: under OpenAI's names. causal: settings of a CarelessWhisper / WhisperRT.
+
+    heads: those of the decoder that follow the sound, layer and head, where they are told.
+    """
 
     path: Path
     tensors: dict[str, Tensor]
     dims: Mapping[str, int]
     causal: Mapping[str, Any] = field(default_factory=dict)
+    heads: tuple[tuple[int, int], ...] | None = None
 
 
 class _Record:
@@ -106,14 +113,13 @@ def read_file(path: Path) -> Published:
 def read_folder(folder: Path) -> Published:
     """A Hugging Face folder: `config.json` and `model.safetensors`, its shards, or `pytorch_model.bin`.
 
+    `alignment_heads` of `generation_config.json` are read where there are any.
+
     Raises:
         SpeechError: a file is missing or damaged, or the folder holds another model.
     """
-    try:
-        tree = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise SpeechError(f"expected {folder / 'config.json'} to be JSON, it cannot be read: fetch it again") from error
-    kind = tree.get("model_type") if isinstance(tree, dict) else None
+    tree = _json(folder / CONFIG)
+    kind = tree.get("model_type")
     if kind != "whisper":
         raise SpeechError(f"expected the folder of a Whisper, {folder} holds a model of type {kind!r}: take another")
     tensors: dict[str, Tensor] = {}
@@ -123,7 +129,27 @@ def read_folder(folder: Path) -> Published:
             tensors.update(part)
     tensors.pop("proj_out.weight", None)  # the token embedding once more
     dims = {own: tree[name] for name, own in HUGGING_FACE.items() if name in tree}
-    return Published(folder, {_openai(name): tensor for name, tensor in tensors.items()}, _integers(dims, folder))
+    own = {_openai(name): tensor for name, tensor in tensors.items()}
+    return Published(folder, own, _integers(dims, folder), heads=_heads(folder / GENERATION))
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        tree = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise SpeechError(f"expected {path} to be JSON, it cannot be read: fetch it again") from error
+    return tree if isinstance(tree, dict) else {}
+
+
+def _heads(path: Path) -> tuple[tuple[int, int], ...] | None:
+    """The alignment heads that a `generation_config.json` names, if it is there and does."""
+    heads = _json(path).get("alignment_heads") if path.is_file() else None
+    if heads is None:
+        return None
+    pairs = heads if isinstance(heads, list) else [heads]
+    if not all(isinstance(pair, list) and [type(n) for n in pair] == [int, int] for pair in pairs):
+        raise SpeechError(f"expected alignment_heads in {path} as pairs of layer and head, got {heads!r}: correct them")
+    return tuple((layer, head) for layer, head in pairs)
 
 
 def _weights(folder: Path) -> list[Path]:

@@ -10,10 +10,9 @@ import torch
 from speech.asr.whisper.model import Whisper
 from speech.asr.whisper.tokenizer import Symbols, WhisperTokenizer
 from speech.hub.checkpoint import CARD, TEXT_TOKENIZER, build, save
-from speech.hub.whisper.file import read
+from speech.hub.whisper.file import CONFIG, GENERATION, read
 from speech.hub.whisper.weights import from_published
 
-CONFIG = "config.json"
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 TOKENIZERS = (("tokenizer.json",), ("vocab.json", "merges.txt"))
 """Files of a Hugging Face folder of Whisper: of each the first that there is."""
@@ -43,7 +42,7 @@ def needed(present: Sequence[str]) -> list[str]:
     words = next((names for names in TOKENIZERS if {*names} <= {*present}), None)
     if CONFIG not in present or weights is None or words is None:
         return []
-    return [CONFIG, *words, weights]
+    return [CONFIG, *words, *(name for name in (GENERATION,) if name in present), weights]
 
 
 def _card(path: Path) -> str:

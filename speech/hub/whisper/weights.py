@@ -117,6 +117,7 @@ def _config(tensors: Mapping[str, Tensor], published: Published, contexts: tuple
         positions=positions,
         tokens=shape_of(tensors, "decoder.positional_embedding", 2, source)[0],
         contexts=contexts,
+        alignment_heads=published.heads,
     )
     found = {
         "n_mels": features,

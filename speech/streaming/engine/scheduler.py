@@ -92,7 +92,7 @@ class Scheduler:
             stream = self.streams.get(self._awake.popleft())
             if stream is not None and stream.session.done:
                 self.leave(stream)
-            elif stream is not None and stream.call is None:
+            elif stream is not None:
                 self._advance(stream)
         shut_out, self._shut_out = self._shut_out, {}
         for stream in shut_out:
@@ -185,6 +185,7 @@ class Scheduler:
             for seat in stream.session.hosted.seats:
                 seat.unpark()
             self._parked.discard(stream)
+            self._shut_out.pop(stream, None)
         return True
 
     # streams
@@ -193,7 +194,7 @@ class Scheduler:
         """Go on with what a stream does until it asks for a step, waits for input or has too many results."""
         session = stream.session
         try:
-            while not session.clogged and (stream.running is not None or self._begin(stream)):
+            while stream.call is None and not session.clogged and (stream.running or self._begin(stream)):
                 if self._resumed(stream):
                     return
         except Exception as error:  # whatever it is, it ends this stream alone
@@ -213,7 +214,7 @@ class Scheduler:
         return True
 
     def _resumed(self, stream: Stream) -> bool:
-        """Send a stream its answer and take what it yields; whether it now waits for a step, or is over."""
+        """Send a stream its answer and take what it yields; whether it is over."""
         assert stream.running is not None
         try:
             found, stream.answer = stream.running.send(stream.answer), None
@@ -226,9 +227,9 @@ class Scheduler:
         if isinstance(found, Call):
             stream.call, stream.stepped = found, True
             self._asking[stream] = None
-            return True
-        stream.begun = stream.begun or time.monotonic()
-        stream.session.give(found)
+        else:
+            stream.begun = stream.begun or time.monotonic()
+            stream.session.give(found)
         return False
 
     def _worked_off(self, stream: Stream) -> None:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import pytest
 
 from speech.asr.whisper.model import Whisper
+from speech.asr.whisper.recogniser import WhisperRecogniser
 from speech.asr.whisper.tokenizer import WhisperTokenizer
+from tests.asr.whisper.small import SYMBOLS, babbling
+from tests.asr.whisper.test_whisper_tokenizer import tiktoken, vocabulary
 from tests.asr.whisper.toy import counter, letter_tokenizer
 
 
@@ -24,3 +27,23 @@ def causal_counter() -> Whisper:
 def window_counter() -> Whisper:
     """Counts tones in windows of 4 s."""
     return counter(causal=False)
+
+
+@pytest.fixture(scope="session")
+def syllables(tmp_path_factory: pytest.TempPathFactory) -> WhisperTokenizer:
+    """Of a multilingual model."""
+    folder = tmp_path_factory.mktemp("syllables")
+    tiktoken(folder / "multilingual.tiktoken", vocabulary(50257))
+    return WhisperTokenizer.load(folder, SYMBOLS)
+
+
+@pytest.fixture(scope="session")
+def babbler(syllables: WhisperTokenizer) -> WhisperRecogniser:
+    """Chunks of 80 and 40 ms."""
+    return babbling(syllables, causal=True, positions=40)
+
+
+@pytest.fixture(scope="session")
+def babbling_windows(syllables: WhisperTokenizer) -> WhisperRecogniser:
+    """Windows of 4 s, a look every 300 ms."""
+    return babbling(syllables, causal=False, positions=200)

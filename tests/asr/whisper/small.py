@@ -6,14 +6,17 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from speech.asr.endpoint import EndpointConfig
 from speech.asr.whisper.config import Context, WhisperConfig
 from speech.asr.whisper.model import Whisper
-from speech.asr.whisper.tokenizer import Symbols
-from speech.audio.mel import WHISPER_STREAMING
+from speech.asr.whisper.recogniser import WhisperRecogniser
+from speech.asr.whisper.tokenizer import Symbols, WhisperTokenizer
+from speech.audio.mel import WHISPER, WHISPER_STREAMING
 
 SIZES = {
     "num_mel_bins": 10,
@@ -73,6 +76,33 @@ def talkative(config: WhisperConfig) -> Whisper:
             weight.mul_(8.0)
     decoder.embed.weight[SYMBOLS.end].mul_(1.5)
     return model
+
+
+SYLLABLES = range(973, 1001)
+"""The only ids of text that a babbler may say, two bytes each."""
+
+
+def babbling(tokenizer: WhisperTokenizer, causal: bool, positions: int) -> WhisperRecogniser:
+    """Random weights, 99 languages; what it says hangs on the language that it is told."""
+    if causal:
+        contexts, mel = (Context.causal(4, 8, positions), Context.causal(2, 8, positions)), WHISPER_STREAMING
+    else:
+        contexts, mel = (Context.windows(positions),), WHISPER
+    config = WhisperConfig(replace(mel, features=10), 12, 1, 2, 2, 2, positions=positions, tokens=64, contexts=contexts)
+    endpoint, model = EndpointConfig(silence=0.6, voice_silence=0.4), talkative(config)
+    model.decoder.embed.weight[SYMBOLS.times :].mul_(0.1)  # said where they are asked for, hardly elsewhere
+    recogniser = WhisperRecogniser(model, tokenizer, endpoint=endpoint, chunk=None if causal else 300)
+    mute = tuple(i for i in range(SYMBOLS.times) if i not in SYLLABLES and i != SYMBOLS.end)
+    times = tuple(range(SYMBOLS.times, SYMBOLS.vocabulary)) if causal else ()
+    recogniser.request = replace(recogniser.request, suppress=mute + times, passes=6)
+    return recogniser
+
+
+def babble(eighths: int, seed: int = 0) -> np.ndarray:
+    """Noise that is louder and quieter every eighth of a second. [n], 16 kHz."""
+    rng = np.random.default_rng(seed)
+    loud = 0.3 * np.repeat(rng.uniform(0, 1, eighths) ** 2, 2000)
+    return (loud * rng.standard_normal(len(loud))).astype(np.float32)
 
 
 def published() -> dict[str, Tensor]:

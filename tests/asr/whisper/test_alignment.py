@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -64,12 +65,12 @@ class Planted(Decoder):
 
 def test_a_planted_path_is_found() -> None:
     """By the upper half of the layers, or one head by name; what fills the window up counts for nothing."""
-    decoder = Planted(CONFIG)
-    heard = Frames.whole(torch.zeros(1, 40, CONFIG.dim))
-    assert alignment(decoder, OPENING, [1000, 1001, 1002, 1003], heard, 34) == [4, 9, 17, 30]
-    assert alignment(decoder, OPENING, [1000, 1001, 1002, 1003], heard, 34, [(1, 0)]) == pytest.approx(
-        [4, 9, 17, 30], abs=1
-    )
+    heard, ids = Frames.whole(torch.zeros(1, 40, CONFIG.dim)), [1000, 1001, 1002, 1003]
+    assert alignment(Planted(CONFIG), OPENING, ids, heard, 34) == [4, 9, 17, 30]
+    by_name = Planted(replace(CONFIG, alignment_heads=((1, 0),)))
+    assert alignment(by_name, OPENING, ids, heard, 34) == pytest.approx([4, 9, 17, 30], abs=1)
+    astray = Planted(replace(CONFIG, alignment_heads=((0, 1),)))
+    assert alignment(astray, OPENING, ids, heard, 34) != pytest.approx([4, 9, 17, 30], abs=1)
 
 
 def test_ends_never_fall(decoder: Decoder) -> None:

@@ -71,6 +71,18 @@ def test_network(pair: Pair, mel: torch.Tensor) -> None:
     torch.testing.assert_close(weights, torch.cat(expected.cross_attentions), **CLOSE)
 
 
+def test_languages(pair: Pair, mel: torch.Tensor, transformers: Any) -> None:
+    theirs, ours = pair
+    named = {f"<|{code}|>": SYMBOLS.language(code) for code in SYMBOLS.languages}
+    settings = transformers.GenerationConfig(
+        lang_to_id=named, decoder_start_token_id=SYMBOLS.start, return_timestamps=False
+    )
+    for part in (mel, mel.flip(-1), 2 * mel):
+        expected = theirs.detect_language(input_features=part, generation_config=settings)
+        told = Search(ours.decoder, SYMBOLS).languages(ours.encoder(Frames.whole(part.mT)))[0]
+        assert SYMBOLS.language(next(iter(told))) == int(expected)
+
+
 def test_greedy_ids(pair: Pair, mel: torch.Tensor, transformers: Any) -> None:
     theirs, ours = pair
     never = [*unspoken(SYMBOLS), *range(SYMBOLS.start, SYMBOLS.vocabulary)]

@@ -12,21 +12,18 @@ import torch
 from speech.asr.endpoint import EndpointConfig
 from speech.asr.events import Event, Final
 from speech.asr.host import HostedStream
-from speech.asr.whisper.config import Context, WhisperConfig
 from speech.asr.whisper.host import WhisperHost
 from speech.asr.whisper.model import Whisper
 from speech.asr.whisper.recogniser import WhisperRecogniser
 from speech.asr.whisper.stream import WhisperStream
 from speech.asr.whisper.tokenizer import WhisperTokenizer
-from speech.audio.mel import WHISPER_STREAMING
 from speech.audio.vad import VoiceActivity
 from speech.errors import SpeechError
 from speech.streaming.arena import Full
 from speech.streaming.lane import Call
 from tests.asr.test_session import Loudness
-from tests.asr.whisper.small import SYMBOLS, talkative
+from tests.asr.whisper.small import babble
 from tests.asr.whisper.test_whisper_stream import run, said
-from tests.asr.whisper.test_whisper_tokenizer import tiktoken, vocabulary
 from tests.asr.whisper.toy import LETTERS, RATE, counted, spelt, tones
 from tests.streaming.rounds import together
 
@@ -49,22 +46,6 @@ def causal(causal_counter: Whisper, letters: WhisperTokenizer) -> WhisperRecogni
 @pytest.fixture(scope="module")
 def plain(window_counter: Whisper, letters: WhisperTokenizer) -> WhisperRecogniser:
     return WhisperRecogniser(window_counter, letters, chunk=300, endpoint=QUICK)
-
-
-@pytest.fixture(scope="module")
-def babbler(tmp_path_factory: pytest.TempPathFactory) -> WhisperRecogniser:
-    """Random weights, 99 languages, chunks of 80 and 40 ms; what it says hangs on the language that it is told."""
-    folder = tmp_path_factory.mktemp("babbler")
-    tiktoken(folder / "multilingual.tiktoken", vocabulary(50257))
-    contexts = (Context.causal(4, 8, 40), Context.causal(2, 8, 40))
-    config = WhisperConfig(
-        replace(WHISPER_STREAMING, features=10), 12, 1, 2, 2, 2, positions=40, tokens=64, contexts=contexts
-    )
-    recogniser = WhisperRecogniser(talkative(config), WhisperTokenizer.load(folder, SYMBOLS), endpoint=QUICK)
-    letters = range(973, 1001)  # of two bytes each
-    mute = tuple(i for i in range(51865) if i not in letters and i != SYMBOLS.end)
-    recogniser.request = replace(recogniser.request, suppress=mute, passes=6)
-    return recogniser
 
 
 def in_rounds(
@@ -141,18 +122,33 @@ def check_room(host: WhisperHost, streams: Sequence[HostedStream], slots: int) -
 
 
 def test_languages_and_chunks_side_by_side(babbler: WhisperRecogniser) -> None:
-    """Streams of several languages share their batches: each begins with its own symbols."""
-    rng = np.random.default_rng(0)
-    loud = 0.3 * np.repeat(rng.uniform(0, 1, 16) ** 2, RATE // 8)
-    pcm = (loud * rng.standard_normal(len(loud))).astype(np.float32)
+    """Streams of several languages share their batches: each begins with its own symbols, one finds them out."""
+    pcm = babble(16)
     options: list[dict] = [{"language": "en"}, {"language": "zh"}, {"language": "de"}, {"language": "de", "chunk": 40}]
+    options.append({"language": "auto"})
     alone = [run(babbler.stream(RATE, **o), pcm, (2000,)) for o in options]
     assert len({repr(events) for events in alone}) == len(options)
-    host = babbler.host(4, chunks=[80, 40])
+    host = babbler.host(5, chunks=[80, 40])
     streams = [host.open(**o) for o in options]
-    for events, expected in zip(in_rounds(streams, [pcm] * 4, [2000] * 4), alone, strict=True):
+    for events, expected in zip(in_rounds(streams, [pcm] * 5, [2000] * 5), alone, strict=True):
         assert_same(events, expected)
-    check_room(host, streams, 4)
+    assert [stream.stream.language for stream in streams[:4]] == ["en", "zh", "de", "de"]
+    assert streams[4].stream.language not in (None, "auto")
+    check_room(host, streams, 5)
+
+
+def test_looks_find_the_language_out(babbling_windows: WhisperRecogniser) -> None:
+    """The same as alone, beside a stream that is told it."""
+    signals = [babble(24, seed) for seed in range(3)]
+    options: list[dict] = [{}, {"language": "de"}, {}]
+    streams = [babbling_windows.stream(RATE, **o) for o in options]
+    alone = [run(stream, pcm, (3200,)) for stream, pcm in zip(streams, signals, strict=True)]
+    host = babbling_windows.host(3)
+    hosted = [host.open(**o) for o in options]
+    for events, expected in zip(in_rounds(hosted, signals, [3200] * 3), alone, strict=True):
+        assert_same(events, expected)
+    assert [stream.stream.language for stream in hosted] == [stream.language for stream in streams]
+    check_room(host, hosted, 3)
 
 
 def test_looks_of_several_streams(plain: WhisperRecogniser) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from speech.asr.whisper.encoder import Encoder
 from speech.asr.whisper.model import Whisper
 from speech.errors import SpeechError
 from speech.hub.public import is_whisper
+from speech.hub.schema import from_tree, to_tree
 from speech.hub.whisper.weights import load_whisper, without_lora
 from speech.streaming.frames import Frames
 from tests.asr.whisper.reference import causal, decode, encode, openai
@@ -69,6 +71,30 @@ def test_a_hugging_face_folder(tmp_path: Path, tensors: dict[str, Tensor]) -> No
     model = load_whisper(folder)
     assert not model.training and model.config.contexts == (Context.windows(40),)
     check(model, tensors)
+
+
+def test_alignment_heads(tmp_path: Path, tensors: dict[str, Tensor]) -> None:
+    """Of `generation_config.json`; three layers of two heads."""
+    folder = hugging_face(tmp_path / "hf", tensors)
+    path = folder / "generation_config.json"
+    cases = (({"alignment_heads": [[2, 0], [1, 1]]}, ((2, 0), (1, 1))), ({"alignment_heads": None}, None), ({}, None))
+    for tree, expected in cases:
+        path.write_text(json.dumps({"max_length": 448, **tree}))
+        config = load_whisper(folder).config
+        assert config.alignment_heads == expected
+        assert from_tree(WhisperConfig, json.loads(json.dumps(to_tree(config))), "config") == config
+    for heads, message in (
+        ([[2, 2]], r"among the 2 of 3 decoder layers, got \[\[2, 2\]\]"),
+        ([[-1, 0]], "among the 2 of 3"),
+        ([[1]], "pairs of layer and head"),
+        ("all", "pairs of layer and head, got 'all'"),
+    ):
+        path.write_text(json.dumps({"alignment_heads": heads}))
+        with pytest.raises(SpeechError, match=message):
+            load_whisper(folder)
+    path.write_text("{")
+    with pytest.raises(SpeechError, match=r"generation_config\.json to be JSON"):
+        load_whisper(folder)
 
 
 def test_its_other_forms(tmp_path: Path, tensors: dict[str, Tensor]) -> None:

@@ -250,6 +250,20 @@ def test_a_stream_may_be_closed_while_it_is_shut_out() -> None:
     assert rig.free == {1}
 
 
+def test_a_stream_that_was_shut_out_waits_for_its_answer() -> None:
+    rig = _rig(LSTM, slots=2)
+    x = LSTM.noise(4 * LSTM.chunk)
+    first = rig.open()
+    rig.scheduler.park(first)
+    others = [rig.open(), rig.open()]
+    first.push(x[: LSTM.chunk])
+    rig.settle()
+    for other in others:
+        other.close()
+    first.push(x[LSTM.chunk :])  # it is woken up, too, when it gets its turn
+    torch.testing.assert_close(_joined(rig.finished(first)), LSTM.alone([x]))
+
+
 # all of it
 
 
