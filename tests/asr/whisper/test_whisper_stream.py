@@ -69,13 +69,13 @@ def check(events: list[Event]) -> None:
 
 
 def test_speech_without_a_pause_loses_and_doubles_nothing(recogniser: WhisperRecogniser) -> None:
-    """For 80 s, 20 times what the model can attend to; a public model's memory of 30 s is outgrown so in 10 minutes."""
-    letters = counted(250)
+    """For ten minutes, 150 times what the model can attend to."""
+    letters = counted(1875)
     stream = recogniser.stream(RATE)
-    assert isinstance(stream, WhisperStream) and len(letters) * PERIOD == 20 * POSITIONS * 0.02
+    assert isinstance(stream, WhisperStream) and len(letters) * PERIOD == 150 * POSITIONS * 0.02 == 600
     events = run(stream, tones([-1, *letters]))
     assert said(events) == spelt(letters)
-    assert len(finals(events)) > 25
+    assert len(finals(events)) > 190
     check(events)
     times = [word.end for final in finals(events) for word in final.words]
     spoken = [(1 + i) * PERIOD + 0.24 for i in range(len(letters))]
