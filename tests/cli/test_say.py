@@ -11,6 +11,9 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -48,10 +51,17 @@ def say(talker: Path, *args: object, stdin: bytes | None = None) -> Result:
     return CliRunner().invoke(app, ["say", *map(str, args), "--model", str(talker)], input=stdin)
 
 
-def start(talker: Path, folder: Path, *args: object, stdin: int = subprocess.PIPE) -> subprocess.Popen[bytes]:
-    """Run the command line in a process of its own, with pipes."""
+@contextmanager
+def start(talker: Path, folder: Path, *args: object, stdin: int = subprocess.PIPE) -> Iterator[subprocess.Popen[bytes]]:
+    """Run the command line in a process of its own, with pipes, for two minutes at the most."""
     command = [*COMMAND, "say", *map(str, args), "--model", str(talker)]
-    return subprocess.Popen(command, cwd=folder, env=ENVIRONMENT, stdin=stdin, stdout=-1, stderr=-1)
+    with subprocess.Popen(command, cwd=folder, env=ENVIRONMENT, stdin=stdin, stdout=-1, stderr=-1) as process:
+        alarm = threading.Timer(120, process.kill)
+        alarm.start()
+        try:
+            yield process
+        finally:
+            alarm.cancel()
 
 
 def spoken(output: str) -> tuple[list[dict], dict]:
@@ -103,7 +113,7 @@ def test_a_text_file_and_a_pipe_say_the_same(talker: Path, synthesiser: Synthesi
 
 
 def test_piped_text_is_spoken_while_it_comes(talker: Path, tmp_path: Path) -> None:
-    with start(talker, tmp_path, "-", "--out", "said.wav", "--json") as process:
+    with start(talker, tmp_path, "-", "--out", "said.wav", "--seed", 0, "--json") as process:
         assert process.stdin and process.stdout
         for byte in TEXT.encode():  # one at a time
             process.stdin.write(bytes([byte]))
@@ -128,7 +138,7 @@ def test_standard_output_takes_wav(talker: Path, synthesiser: Synthesiser) -> No
 
 
 def test_a_closed_pipe_ends_quietly(talker: Path, tmp_path: Path) -> None:
-    with start(talker, tmp_path, ENDLESS, "--out", "-") as process:
+    with start(talker, tmp_path, ENDLESS, "--out", "-", "--seed", 0) as process:
         assert process.stdout and process.stderr
         process.stdout.read(1000)
         process.stdout.close()
@@ -160,7 +170,7 @@ def test_an_interrupt_leaves_a_whole_file(
 
 def test_lines_of_a_terminal_are_spoken_one_by_one(talker: Path, tmp_path: Path) -> None:
     ours, theirs = pty.openpty()
-    with start(talker, tmp_path, "-", "--out", "said.wav", "--json", stdin=theirs) as process:
+    with start(talker, tmp_path, "-", "--out", "said.wav", "--seed", 0, "--json", stdin=theirs) as process:
         assert process.stdout and process.stderr
         os.write(ours, b"first line\n")
         first = json.loads(process.stdout.readline())  # without a full stop, and nothing after it
