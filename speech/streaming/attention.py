@@ -177,7 +177,7 @@ class Attention(Streaming):
 
     def _whole_mask(self, place: Place, allowed: Tensor | None) -> Tensor:
         i, j = place.index[:, :, None], place.index[:, None, :]
-        seen = self._visible(i, j) & place.valid[:, None, :]
+        seen = self.window.sees(i, j) & place.valid[:, None, :]
         return seen if allowed is None else seen & allowed
 
     # one chunk
@@ -242,7 +242,7 @@ class Attention(Streaming):
     def _chunk_mask(self, place: Place, out: Place) -> tuple[Tensor, Tensor]:
         """Positions of all keys a step sees, [b, n] (sinks, ring, chunk), and which query sees which, [b, t, n]."""
         at, there = key_positions(place.start, place.stop, place.count, self.ring, self.sinks)
-        return at, self._visible(out.index[:, :, None], at[:, None, :]) & there[:, None, :]
+        return at, self.window.sees(out.index[:, :, None], at[:, None, :]) & there[:, None, :]
 
     def _write(self, place: Place, state: State, slots: Tensor, k: Tensor, v: Tensor) -> None:
         count = k.shape[2]
@@ -299,10 +299,6 @@ class Attention(Streaming):
         shares = weight.split([v.shape[2] for v in values], -1)
         y = reduce(torch.add, map(torch.matmul, shares, values)).reshape(len(q), heads, t, self.head_dim)
         return self.out(y.transpose(1, 2).flatten(2))
-
-    def _visible(self, i: Tensor, j: Tensor) -> Tensor:
-        """Whether a query at i may see a key at j, by position alone."""
-        return self.window.sees(i, j)
 
     def _looked_up(self, q: Tensor, table: Tensor, place: Place, i: Tensor, j: Tensor) -> Tensor:
         """Scores of the positions at which queries of the frames i, [b, t], see keys of the frames j, [b, n]."""

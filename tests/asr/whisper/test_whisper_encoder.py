@@ -50,7 +50,7 @@ def test_who_sees_whom() -> None:
     """Of 3 chunks of 2 frames the first two are one block; the third sees both, one chunk back and the sink."""
     attention = Attention(4, 2, left=2, chunk=2, initial=4, sinks=1, position="none")
     i, j = torch.arange(8)[:, None], torch.arange(8)[None]
-    seen = ["".join("x" if s else "." for s in row) for row in attention._visible(i, j).tolist()]
+    seen = ["".join("x" if s else "." for s in row) for row in attention.window.sees(i, j).tolist()]
     assert seen == ["xxxx....", "xxxx....", "xxxx....", "xxxx....", "x.xxxx..", "x.xxxx..", "x...xxxx", "x...xxxx"]
     for wrong in ({"chunk": None}, {"chunk": 3, "left": 3}, {"position": "relative"}):
         settings = {"left": 2, "chunk": 2, "position": "none"} | wrong
