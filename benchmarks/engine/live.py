@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -42,7 +43,7 @@ def measure(engine: Engine, model: Model, count: int, seconds: float, period: fl
     """Let so many people use the engine for some seconds. period: seconds of a push."""
     people = gathered(engine, model, count, period)
     try:
-        attend(people, SETTLING, max(engine.host.seconds, period), lambda: None)  # their chunks end at any time
+        deque(attend(people, SETTLING, max(engine.host.seconds, period), lambda: None), 0)  # chunks end at any time
         before, worst, memory = engine.stats(restart=True), [], [resident()]
 
         def watch() -> None:
@@ -50,7 +51,7 @@ def measure(engine: Engine, model: Model, count: int, seconds: float, period: fl
             memory.append(resident())
 
         begin, spent = time.monotonic(), time.process_time()
-        late = attend(people, seconds, period, watch)
+        late = np.fromiter(attend(people, seconds, period, watch), float)
         cpu = (time.process_time() - spent) / (time.monotonic() - begin)
         stats = engine.stats()
         memory.append(resident())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol
@@ -115,25 +115,24 @@ def recording(rate: int) -> np.ndarray:
     return np.concatenate([resampler.push(audio.samples), resampler.flush()])
 
 
-def attend(people: Sequence[Person], seconds: float, spread: float, watch: Callable[[], None]) -> np.ndarray:
+def attend(people: Sequence[Person], seconds: float, spread: float, watch: Callable[[], None]) -> Iterator[float]:
     """Give all their turns for so many seconds, the first ones at random moments of the first `spread` seconds.
 
-    watch: is called every second. How late the turns were, in seconds: what is measured counts only where this is
-    small. [n].
+    watch: is called every second. Yields how late each turn was, in seconds: what is measured counts only where this
+    is small. Who wants to know is to keep them: over a long time they would take more memory than an engine does.
     """
     begin = time.monotonic()
     firsts = begin + spread * np.random.default_rng(1).random(len(people))
     turns: list[tuple[float, int]] = [(float(first), i) for i, first in enumerate(firsts)]
     heapq.heapify(turns)
-    late, next_watch = [], begin + 1.0
+    next_watch = begin + 1.0
     while turns[0][0] < begin + seconds:
         due, i = turns[0]
         ahead = due - time.monotonic()
         if ahead > 0:
             time.sleep(ahead)
-        late.append(max(-ahead, 0.0))
+        yield max(-ahead, 0.0)
         heapq.heapreplace(turns, (people[i].turn(due), i))
         if due > next_watch:
             watch()
             next_watch = due + 1.0
-    return np.array(late)

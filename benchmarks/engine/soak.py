@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -145,11 +145,11 @@ def soak(
             memory.append(resident())
             parked.append(engine.stats().parked)
 
-        attend(people, seconds, 1.0, watch)
+        deque(attend(people, seconds, 1.0, watch), 0)
         for person in people:
             person.closing = True
         while any(person.session for person in people):
-            attend([person for person in people if person.session], 1.0, PIECE, watch)
+            deque(attend([person for person in people if person.session], 1.0, PIECE, watch), 0)
         while engine.stats().sessions:
             time.sleep(0.01)
         free, stats = min(step.lane.arena.free for step in engine.host.regular), engine.stats()
@@ -160,9 +160,9 @@ def soak(
     values |= {"parked at once": max(parked, default=0), "inputs": stats.inputs, "inputs late": stats.misses}
     for name, value in values.items():
         yield Result(f"{case}: {name}", "value", value, "", 1, threads)
-    for name, at in (("after a tenth", 0.1), ("after a half", 0.5), ("at the end", 1.0)):
-        found = memory[round(at * (len(memory) - 1))]
-        yield Result(f"{case}: {name}", "memory", found / 2**20, "MiB", 1, threads)
+    for tenth in range(11):
+        found = memory[round(tenth / 10 * (len(memory) - 1))]
+        yield Result(f"{case}: after {tenth} tenths", "memory", found / 2**20, "MiB", 1, threads)
 
 
 def said(recogniser: Recogniser, look_ahead: int | None) -> list[Source]:

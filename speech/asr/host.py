@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -11,8 +11,7 @@ from speech.asr.live import LiveStream
 from speech.asr.session import Lanes, Setup, Stream
 from speech.audio.vad import VoiceActivity
 from speech.errors import SpeechError
-from speech.streaming.engine.host import Regular, Yielding
-from speech.streaming.lane import Seat
+from speech.streaming.engine.host import HostedLive, Regular, Yielding
 from speech.streaming.module import Streaming
 from speech.streaming.timing import phase_for
 
@@ -20,29 +19,14 @@ BACKLOG = 30.0
 """Seconds of sound that may wait in a stream."""
 
 
-class HostedStream:
+class HostedStream(HostedLive[LiveStream]):
     """A live stream of samples to events."""
-
-    lead = 0.0
-
-    def __init__(self, stream: LiveStream) -> None:
-        self.stream = stream
-
-    @property
-    def seats(self) -> Sequence[Seat]:
-        return self.stream.seats
-
-    def taken(self, item: np.ndarray) -> np.ndarray:
-        return self.stream.taken(item)
 
     def feeding(self, item: np.ndarray) -> Yielding:
         yield from (yield from self.stream.hearing(item))
 
     def ending(self) -> Yielding:
         yield from (yield from self.stream.ending())
-
-    def close(self) -> None:
-        self.stream.close()
 
 
 class RecogniserHost:

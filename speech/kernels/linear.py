@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 
 class Linear(nn.Linear):
@@ -94,7 +95,23 @@ class LSTM(nn.LSTM):
 
 
 def _packed_linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+    """x: [..., n] -> [..., m].
+
+    For every number of rows that a shape of weights meets, oneDNN and what lies above it keep half a MiB each, of the
+    last 1024 of them. So numbers of rows are rounded up, that they are few.
+    """
+    rows = x.shape[:-1].numel()
+    more = padded_rows(rows) - rows
+    if not more:
+        return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+    filled = pad(x.reshape(rows, -1), (0, 0, 0, more))
+    return torch.ops.mkldnn._linear_pointwise(filled, weight, bias, "none", [], "")[:rows].view(*x.shape[:-1], -1)
+
+
+def padded_rows(rows: int) -> int:
+    """The next number that is at most 8, or of which there are four between a power of two and the next."""
+    step = 1 << max((rows - 1).bit_length() - 3, 0)
+    return -(-rows // step) * step
 
 
 def _packed(weight: Tensor) -> Tensor:

@@ -37,7 +37,8 @@ class Arena:
     One row is one stream: taking it out, sending it away and clearing it is one copy, whatever the module.
 
     spec: a `Streaming` module, or a state tree with the slot axis first (its shapes and dtypes count, and it may lie on
-    the meta device). dtype: of the floating state (default: the module's own).
+    the meta device). dtype: of the floating state (default: the module's own). spare: rows behind those of the slots,
+    which are never given to a stream.
     """
 
     def __init__(
@@ -46,6 +47,8 @@ class Arena:
         slots: int,
         device: Device = None,
         dtype: torch.dtype | None = None,
+        *,
+        spare: int = 0,
     ) -> None:
         if slots < 1:
             raise SpeechError(f"expected at least one slot, got {slots}")
@@ -59,7 +62,8 @@ class Arena:
             size += -(-leaf.dtype.itemsize * prod(leaf.shape[1:]) // ALIGNMENT) * ALIGNMENT
         size = size or ALIGNMENT  # a module without state has rows too
         self.slots, self.bytes = slots, size
-        self.buffer = torch.zeros(slots, size, dtype=torch.uint8, device=device)
+        with torch.inference_mode(False):  # inference tensors do not count what is written to them
+            self.buffer = torch.zeros(slots + spare, size, dtype=torch.uint8, device=device)
         self.state: State = {}
         for path, kind, shape, offset in layout:
             *parents, name = path
@@ -67,7 +71,7 @@ class Arena:
             for parent in parents:
                 node = node.setdefault(parent, {})
             row = self.buffer[:, offset : offset + kind.itemsize * prod(shape)]
-            node[name] = row.view(kind).view(slots, *shape)
+            node[name] = row.view(kind).view(slots + spare, *shape)
         self.fingerprint = hashlib.sha256(repr(layout).encode()).digest()[:16]
         self._free = list(range(slots - 1, -1, -1))
 
@@ -92,9 +96,22 @@ class Arena:
         """How many slots are free."""
         return len(self._free)
 
+    @property
+    def written(self) -> int:
+        """Grows with everything that PyTorch's own operations write to the state."""
+        return self.buffer._version
+
     def reset(self, slots: Sequence[int] | Tensor) -> None:
         """Let the streams in `slots` begin anew: all state starts as zeros."""
         self.buffer[torch.as_tensor(slots, dtype=torch.long, device=self.buffer.device)] = 0
+
+    def copy(self, slot: int) -> Tensor:
+        """One stream's state, [bytes] uint8, copied where it lies; `paste` puts it into any slot of this layout."""
+        return self.buffer[slot].clone()
+
+    def paste(self, slot: int, row: Tensor) -> None:
+        """Let the stream in `slot` go on from what `copy` gave."""
+        self.buffer[slot] = row
 
     def save(self, slot: int) -> bytes:
         """One stream's state as bytes: a header that names the layout, and the row."""

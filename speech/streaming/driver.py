@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -17,6 +18,20 @@ from speech.streaming.timing import check, phase_for
 
 MAGIC, VERSION = b"SPDR", 1
 HEADER = struct.Struct("<4sIqqqqI?")  # magic, version, chunk, phase, steps, frames received, pending bytes, ended
+
+
+@dataclass(frozen=True, eq=False)
+class Kept:
+    """How a stream stands, kept on the device where it runs.
+
+    state: [bytes] uint8, of its slot; pending: [n, *shape], frames that wait for a step; `driver.Driver` has the rest.
+    """
+
+    state: Tensor
+    pending: Tensor
+    steps: int
+    received: int
+    ended: bool
 
 
 class Driver:
@@ -172,6 +187,20 @@ class Driver:
             self._empty = made[0, :0].to(self.seat.lane.answers)
         return self._empty.clone()
 
+    def keep(self) -> Kept:
+        """The stream as it stands, for `resume`: as `snapshot`, but nothing leaves the device."""
+        state = self.seat.lane.arena.copy(self.seat.slot)
+        return Kept(state, self._pending().clone(), self._steps, self.received, self._ended)
+
+    def resume(self, kept: Kept) -> None:
+        """Go on where `keep` was called, in a stream of the same module, chunk and phase; any number of them may."""
+        self.seat.lane.arena.paste(self.seat.slot, kept.state)
+        self._stand(kept.pending, kept.steps, kept.received, kept.ended)
+
+    def _stand(self, pending: Tensor, steps: int, received: int, ended: bool) -> None:
+        self._pieces, self._held = [pending], len(pending)
+        self._steps, self.received, self._ended = steps, received, ended
+
     def snapshot(self) -> bytes:
         """The stream as it stands, as bytes: module state, pending frames and position."""
         pending = self._pending().contiguous().view(-1).view(torch.uint8).cpu().numpy().tobytes()
@@ -191,6 +220,4 @@ class Driver:
             )
         self.seat.load(data[HEADER.size + size :])
         raw = torch.tensor(np.frombuffer(data, np.uint8, size, HEADER.size))
-        self._pieces = [raw.view(self.input_dtype).view(-1, *self.shape)]
-        self._held = len(self._pieces[0])
-        self._steps, self.received, self._ended = steps, received, ended
+        self._stand(raw.view(self.input_dtype).view(-1, *self.shape), steps, received, ended)

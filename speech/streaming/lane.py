@@ -52,9 +52,9 @@ class Lane:
 
     module: in evaluation mode. slots: at most so many streams at once. device, dtype: of the state (default: those of
     the module's weights; a decoder that is no `Streaming` must be told). padded: batches can be filled up to a fixed
-    size with rows that step a slot of nobody (default: where steps are captured in graphs, on a CUDA device, unless
-    there is but one slot). answers: where the outputs of a step are wanted (default: on the device); a batch is moved
-    there at once.
+    size with rows that step a slot of nobody, as every size costs memory: a graph on a CUDA device, what oneDNN keeps
+    of it on a CPU (default: with more than one slot, on a CPU for a `Streaming` alone). answers: where the outputs of a
+    step are wanted (default: on the device); a batch is moved there at once.
     """
 
     def __init__(
@@ -71,9 +71,9 @@ class Lane:
         self.module, self.slots = module, slots
         self.device, self.dtype = torch.device(device or home[0]), dtype or home[1]
         self.answers = torch.device(answers or self.device)
-        self.padded = self.device.type == "cuda" and slots > 1 if padded is None else padded
-        self.arena = Arena(module.init_state(1, "meta", self.dtype), slots + self.padded, self.device)
-        self._spare = self.arena.open() if self.padded else None
+        worth = slots > 1 and (self.device.type == "cuda" or isinstance(module, Streaming))
+        self.padded = worth if padded is None else padded
+        self.arena = Arena(module.init_state(1, "meta", self.dtype), slots, self.device, spare=int(self.padded))
         self.graphs: dict[tuple[int, int, int], Graph] = {}
         self._pool: Any = None
         self.empty: Tensor | None = None
@@ -92,7 +92,7 @@ class Lane:
         first, more = calls[0], max((rows or 0) - len(calls), 0) if self.padded else 0
         data = [call.data for call in calls] + [first.data] * more
         numbers = [(call.start, call.stop, call.seat.slot) for call in calls]
-        numbers += [(first.start, first.stop, self._spare or 0)] * more
+        numbers += [(first.start, first.stop, self.slots)] * more
         batch = data[0][None] if len(data) == 1 else torch.stack([row.to(first.data.device) for row in data])
         key = (len(data), len(first.data), first.phase)
         graph, table = self.graphs.get(key), torch.tensor(numbers).T
@@ -128,9 +128,9 @@ class Lane:
     @property
     def spare(self) -> int:
         """The slot of nobody. Raises ValueError in a lane that is not padded."""
-        if self._spare is None:
+        if not self.padded:
             raise ValueError("expected a padded lane, got one without a spare slot")
-        return self._spare
+        return self.slots  # the row behind those of the others
 
 
 @dataclass(eq=False)
@@ -142,7 +142,8 @@ class Seat:
     parked: bytes | None = field(default=None, repr=False)
 
     def reset(self) -> None:
-        """Let another stream begin here."""
+        """Let another stream begin here. Raises `Full` where it is parked and no slot is free."""
+        self.unpark()
         self.lane.arena.reset([self.slot])
 
     def save(self) -> bytes:
@@ -150,7 +151,8 @@ class Seat:
         return self.lane.arena.save(self.slot) if self.parked is None else self.parked
 
     def load(self, data: bytes) -> None:
-        """Go on from saved state. Raises SpeechError if it does not fit."""
+        """Go on from saved state. Raises SpeechError if it does not fit, `Full` where parked with no slot free."""
+        self.unpark()
         self.lane.arena.load(self.slot, data)
 
     def park(self) -> None:
@@ -163,7 +165,7 @@ class Seat:
         """Take a slot again, perhaps another. Raises `Full`, and stays parked, when there is none."""
         if self.parked is not None:
             self.slot = self.lane.arena.open()
-            self.load(self.parked)
+            self.lane.arena.load(self.slot, self.parked)
             self.parked = None
 
     def close(self) -> None:

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from speech.errors import SpeechError
-from speech.streaming.engine.host import Regular, Yielding
-from speech.streaming.lane import Lane, Seat
+from speech.streaming.engine.host import HostedLive, Regular, Yielding
+from speech.streaming.lane import Lane
 from speech.vc.session import ConversionStream, Setup
 from speech.vc.timbre import Target
 
@@ -17,13 +17,8 @@ BACKLOG = 30.0
 """Seconds of sound that may wait in a stream."""
 
 
-class HostedConversion:
+class HostedConversion(HostedLive[ConversionStream]):
     """A live stream of samples to samples [m] float32, `delay` of them late: all that is ready, as soon as it is."""
-
-    lead = 0.0
-
-    def __init__(self, stream: ConversionStream) -> None:
-        self.stream = stream
 
     @property
     def target(self) -> str:
@@ -39,13 +34,6 @@ class HostedConversion:
         """Output samples by which it is late, the first of which are silence."""
         return self.stream.delay
 
-    @property
-    def seats(self) -> Sequence[Seat]:
-        return self.stream.seats
-
-    def taken(self, item: np.ndarray) -> np.ndarray:
-        return self.stream.taken(item)
-
     def feeding(self, item: np.ndarray) -> Yielding:
         samples = yield from self.stream.feeding(item)
         if len(samples):
@@ -55,9 +43,6 @@ class HostedConversion:
         samples = yield from self.stream.ending()
         if len(samples):
             yield samples
-
-    def close(self) -> None:
-        self.stream.close()
 
 
 class ConverterHost:

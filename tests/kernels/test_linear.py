@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from speech.kernels.linear import LSTM, Linear, pack
+from speech.kernels.linear import LSTM, Linear, pack, padded_rows
 
 
 def packed(inputs: int, outputs: int, *, bias: bool = True) -> tuple[Linear, Linear]:
@@ -34,6 +34,12 @@ def test_packed_equals_float64(shape: list[int], inputs: int, outputs: int, bias
     plain, other = packed(inputs, outputs, bias=bias)
     x = torch.randn(*shape, inputs)
     torch.testing.assert_close(other(x), plain.double()(x.double()).float(), rtol=1e-5, atol=1e-5)
+
+
+def test_numbers_of_rows_are_few_and_little_is_added() -> None:
+    found = [padded_rows(rows) for rows in range(4097)]
+    assert found[:10] == [0, 1, 2, 3, 4, 5, 6, 7, 8, 10] and len(set(found)) == 45
+    assert all(rows <= more < 1.25 * rows + 1 for rows, more in enumerate(found))
 
 
 @torch.inference_mode()

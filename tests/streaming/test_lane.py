@@ -30,7 +30,7 @@ def _calls(name: str, seats: list[Seat], at: int, seed: int = 0) -> list[Call]:
 @pytest.mark.parametrize("name", NAMES)
 def test_rows_that_fill_a_batch_change_nothing(name: str) -> None:
     module = REGISTRY[name].module
-    padded, plain = Lane(module, 4, padded=True), Lane(module, 4)
+    padded, plain = Lane(module, 4, padded=True), Lane(module, 4, padded=False)
     seats = [padded.open() for _ in range(4)], [plain.open() for _ in range(4)]
     assert len({padded.spare, *(seat.slot for seat in seats[0])}) == 5
     for step, rows in enumerate((4, 8, 4, 16)):
@@ -80,13 +80,32 @@ def test_a_seat_is_parked_and_comes_back_elsewhere() -> None:
     assert lane.arena.free == 2
 
 
+def test_a_parked_stream_begins_anew_in_a_slot_of_its_own() -> None:
+    lane = Lane(REGISTRY["lstm 1"].module, 2)
+    parked, other = lane.open(), lane.open()
+    empty = parked.save()
+    lane.run(_calls("lstm 1", [parked, other], 0))
+    for begin in (parked.reset, lambda: parked.load(empty)):
+        parked.park()
+        third = lane.open()  # where it was
+        lane.run(_calls("lstm 1", [third], 0))
+        states = [seat.save() for seat in (other, third)]
+        with pytest.raises(Full):
+            begin()
+        other.park()
+        begin()
+        assert parked.save() == empty and [seat.save() for seat in (other, third)] == states
+        third.close()
+        other.unpark()
+
+
 def test_only_a_padded_lane_has_a_spare_slot() -> None:
     lane = Lane(REGISTRY["lstm 1"].module, 3, padded=True)
     assert lane.arena.free == 3 and [lane.open().slot for _ in range(3)].count(lane.spare) == 0
     with pytest.raises(Full):
         lane.open()
     with pytest.raises(ValueError, match="padded lane"):
-        _ = Lane(REGISTRY["lstm 1"].module, 3).spare
+        _ = Lane(REGISTRY["lstm 1"].module, 3, padded=False).spare
 
 
 def test_drivers_share_a_lane() -> None:

@@ -11,14 +11,15 @@ from speech.errors import SpeechError
 class EngineConfig:
     """tick: seconds that the first of some steps waits for others, so that they go together.
 
-    buckets: sizes of batches; on a CUDA device a batch is filled up to one of them, and steps of these sizes are
-    captured in graphs at the start (`graphs`). most_load: a session is refused where the steps of all are foreseen to
-    take more of the time. park_after: seconds without input after which a session's slot may be given to another one.
-    results: of a session that may lie there until it waits. Raises SpeechError for what cannot be.
+    buckets: sizes of batches. A batch of a network is filled up to one of them, so that sizes are few and each was met
+    at the start; on a CUDA device it is then captured in a graph (`graphs`). most_load: a session is refused where the
+    steps of all are foreseen to take more of the time. park_after: seconds without input after which a session's slot
+    may be given to another one. results: of a session that may lie there until it waits. Raises SpeechError for what
+    cannot be.
     """
 
     tick: float = 0.01
-    buckets: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
+    buckets: tuple[int, ...] = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
     most_load: float = 0.8
     park_after: float = 5.0
     results: int = 1024

@@ -9,13 +9,15 @@ import warnings
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
-from types import TracebackType
-from typing import Any, Protocol, Self, TypeVar
+from inspect import signature
+from typing import Any, Protocol, TypeVar
 
 import torch
 
 from speech.errors import SpeechError
+from speech.kernels.linear import padded_rows
 from speech.streaming.arena import Full
+from speech.streaming.closing import Closing
 from speech.streaming.engine.config import EngineConfig
 from speech.streaming.engine.host import Host, Regular
 from speech.streaming.engine.load import Cost, load, measured
@@ -41,7 +43,7 @@ class Hostable(Protocol):
         ...
 
 
-class Engine:
+class Engine(Closing):
     """One model, `slots` streams at once, and a thread that steps them.
 
     model: a recogniser, synthesiser or converter; options: of its `host`. Of the streams that ask for a step, the one
@@ -55,6 +57,7 @@ class Engine:
         if slots < 1:
             raise SpeechError(f"expected at least one slot, got {slots}: give the engine room for a stream")
         self.config, self.slots = config or EngineConfig(), slots
+        _fitting(model.host, options)
         self.host = model.host(slots, **options)
         steps = {step.lane: step for step in self.host.regular}
         costs = {lane: prepared(step, self.config, slots) for lane, step in steps.items()}
@@ -80,6 +83,8 @@ class Engine:
         except asyncio.CancelledError:
             opening.add_done_callback(_unwanted)
             raise
+        finally:
+            del opening  # as in `_obey`
 
     def park(self, session: Session) -> None:
         """Move a stream's state to host memory until its next input. Raises SpeechError while it has input."""
@@ -102,14 +107,6 @@ class Engine:
             self._stopping = True
         self._news.set()
         self._thread.join()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     # in the engine's thread
 
@@ -150,6 +147,7 @@ class Engine:
                 future.set_result(work())
             except Exception as error:  # it belongs to who asked
                 future.set_exception(error)
+            del work, future  # the traceback of an error leads here, and would lead back to the error
 
     def _wake(self, session: Session) -> None:
         self._scheduler.wake(session)
@@ -167,6 +165,7 @@ class Engine:
 
     def _open(self, options: dict[str, Any]) -> Session:
         scheduler = self._scheduler
+        _fitting(self.host.open, options)
         try:
             scheduler.make_room()
             hosted = self.host.open(**options)
@@ -215,6 +214,14 @@ class Engine:
         return stats
 
 
+def _fitting(call: Callable[..., Any], options: dict[str, Any]) -> None:
+    """Raises SpeechError for options that `call` does not take."""
+    known = {name: kind for name, kind in signature(call).parameters.items() if name != "slots"}
+    unknown = [] if any(p.kind is p.VAR_KEYWORD for p in known.values()) else [n for n in options if n not in known]
+    if unknown:
+        raise SpeechError(f"expected options of {', '.join(known)}, got {', '.join(unknown)}: leave that out")
+
+
 def _unwanted(opening: Future[Session]) -> None:
     """Nobody waits any more for the session that was asked for."""
     if not opening.cancelled() and opening.exception() is None:
@@ -231,4 +238,6 @@ def prepared(step: Regular, config: EngineConfig, slots: int) -> Cost:
         except (RuntimeError, torch.AcceleratorError) as error:
             lane.graphs.clear()
             warnings.warn(f"steps of the {step.name or 'network'} run without graphs: {error}", stacklevel=3)
+    if not lane.padded:  # batches of all sizes will come, so meet all that take memory of their own
+        sizes = sorted({min(padded_rows(rows), sizes[-1]) for rows in range(1, sizes[-1] + 1)})
     return measured(step, sizes)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
+import numpy as np
 import torch
 
 from speech.streaming.lane import Lane, Seat
@@ -62,6 +63,45 @@ class Hosted(Protocol):
     def close(self) -> None:
         """Give the seats back; closing twice is fine."""
         ...
+
+
+class Live(Protocol):
+    """A live stream: inputs are samples [n], checked and made ready by `taken`."""
+
+    @property
+    def seats(self) -> Sequence[Seat]:
+        """Where all that the networks know of the stream lies."""
+        ...
+
+    def taken(self, pcm: np.ndarray, /) -> np.ndarray:
+        """Check samples and make them ready. Raises SpeechError for what is not fit."""
+        ...
+
+    def close(self) -> None:
+        """Give the seats back; closing twice is fine."""
+        ...
+
+
+S = TypeVar("S", bound=Live)
+
+
+class HostedLive(Generic[S]):
+    """What the hosted streams of live sound share; `feeding` and `ending` are each one's own."""
+
+    lead = 0.0
+
+    def __init__(self, stream: S) -> None:
+        self.stream = stream
+
+    @property
+    def seats(self) -> Sequence[Seat]:
+        return self.stream.seats
+
+    def taken(self, item: np.ndarray) -> np.ndarray:
+        return self.stream.taken(item)
+
+    def close(self) -> None:
+        self.stream.close()
 
 
 class Host(Protocol):

@@ -110,10 +110,11 @@ class Scheduler:
             return False
         calls = [stream.call for stream in batch if stream.call is not None]
         lane, start = calls[0].seat.lane, time.perf_counter()
+        written = lane.arena.written
         try:
             answers = lane.run(calls, self.config.bucket(len(calls)))
-        except Exception:
-            self._step_apart(batch)
+        except Exception as error:
+            self._step_failed(batch, error if lane.arena.written > written else None)
             return True
         end = time.perf_counter()
         self._account(lane, calls, end - start)
@@ -264,10 +265,17 @@ class Scheduler:
         stream.call, stream.answer = None, answer
         self._advance(stream)
 
-    def _step_apart(self, batch: list[Stream]) -> None:
-        """A batch failed: each stream steps by itself, and those whose own step fails break off."""
+    def _step_failed(self, batch: list[Stream], lost: Exception | None) -> None:
+        """A batch failed: each stream steps by itself, and those whose own step fails break off.
+
+        lost: what went wrong where state was written before. Then no stream of the batch could go on as if nothing had
+        happened, and all break off.
+        """
         for stream in batch:
             assert stream.call is not None
+            if lost:
+                self.leave(stream, lost)
+                continue
             try:
                 [answer] = stream.call.seat.lane.run([stream.call], 1)
             except Exception as error:

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from speech.errors import SpeechError
+from speech.streaming.closing import Closing
 from speech.streaming.engine.host import Hosted
 
 END = object()
@@ -22,7 +23,7 @@ class Backlog(SpeechError):
     """More came than a stream can hold until it is worked off, or until its results are taken."""
 
 
-class Session:
+class Session(Closing):
     """A stream in an engine, for threads: `push` inputs, iterate over the results, `end`. A context manager.
 
     Results come in order, and all of them: where nobody takes them, the stream waits once `results` lie there, and
@@ -34,7 +35,7 @@ class Session:
 
     def __init__(self, hosted: Hosted, backlog: int, results: int, wake: Callable[[Session], None]) -> None:
         self.hosted, self._most, self._results = hosted, backlog, results
-        self._wake = lambda: wake(self)
+        self._woken = wake
         self._changed = threading.Condition()
         self._pushing = threading.Lock()
         self._inbox: deque[tuple[Any, float]] = deque()  # what came, and when
@@ -92,6 +93,7 @@ class Session:
         """Leave: what is still on its way is dropped. Closing twice is fine."""
         with self._changed:
             self._ended = self._done = True
+            self._failure = None  # its traceback leads back here
             self._inbox.clear()
             self._outbox.clear()
             self._waiting = 0
@@ -107,14 +109,6 @@ class Session:
     def done(self) -> bool:
         """Whether nothing more will come."""
         return self._done
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     # for the engine
 
@@ -157,8 +151,12 @@ class Session:
             self._waiting = 0
             self._changed.notify_all()
         self._tell()
+        self.listeners.clear()
 
     # inside
+
+    def _wake(self) -> None:
+        self._woken(self)
 
     def _give(self, item: Any) -> None:
         with self._pushing:

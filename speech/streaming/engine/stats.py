@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -69,13 +69,13 @@ class Stats:
 
 @dataclass
 class Meter:
-    """Collects what `Stats` tells. The engine's thread writes, any may read."""
+    """Collects what `Stats` tells, in the engine's thread."""
 
     counts: Counter[str] = field(default_factory=Counter)
-    latencies: deque[float] = field(default_factory=lambda: deque(maxlen=KEPT))
-    overheads: deque[float] = field(default_factory=lambda: deque(maxlen=KEPT))
+    latencies: Latest = field(default_factory=lambda: Latest())
+    overheads: Latest = field(default_factory=lambda: Latest())
     steps: dict[str, StepMeter] = field(default_factory=dict)
-    busy: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=KEPT))  # end and length of steps
+    busy: Latest = field(default_factory=lambda: Latest(2))  # end and length of steps
 
     def step(self, name: str, rows: int, seconds: float, streamed: float) -> None:
         """A step of `rows` rows took `seconds`, for so many seconds of its streams in all."""
@@ -85,7 +85,7 @@ class Meter:
         meter.total += seconds
         meter.streamed += streamed
         meter.seconds.append(seconds)
-        self.busy.append((time.monotonic(), seconds))
+        self.busy.append(time.monotonic(), seconds)
 
     def restart(self) -> None:
         """Forget single measurements; what was counted stays."""
@@ -95,12 +95,13 @@ class Meter:
     def share(self, window: float = 10.0) -> float:
         """The share of the last `window` seconds in which steps were taken."""
         now = time.monotonic()
-        recent = [(end, seconds) for end, seconds in self.busy.copy() if end > now - window]
-        if not recent:
+        recent = self.busy.values
+        recent = recent[recent[:, 0] > now - window]
+        if not len(recent):
             return 0.0
-        first, length = recent[0]
+        first, length = recent[recent[:, 0].argmin()]
         span = now - (first - length) if len(recent) == KEPT else window
-        return min(sum(seconds for _, seconds in recent) / span, 1.0)
+        return min(float(recent[:, 1].sum() / span), 1.0)
 
 
 @dataclass
@@ -111,7 +112,7 @@ class StepMeter:
     rows: int = 0
     total: float = 0.0
     streamed: float = 0.0
-    seconds: deque[float] = field(default_factory=lambda: deque(maxlen=KEPT))
+    seconds: Latest = field(default_factory=lambda: Latest())
 
     def stats(self) -> StepStats:
         """As it stands."""
@@ -119,9 +120,30 @@ class StepMeter:
         return StepStats(self.count, self.rows / max(self.count, 1), percentiles(self.seconds), factor)
 
 
-def percentiles(measured: deque[float]) -> Percentiles:
-    """Of what was measured."""
-    x = np.array(measured.copy())
+class Latest:
+    """The latest `KEPT` measurements of `width` numbers each, in memory that is taken once."""
+
+    def __init__(self, width: int = 1) -> None:
+        self._kept, self._count = np.zeros((KEPT, width)), 0
+
+    def append(self, *measurement: float) -> None:
+        """Keep one more, in the place of the oldest."""
+        self._kept[self._count % KEPT] = measurement
+        self._count += 1
+
+    def clear(self) -> None:
+        """Forget them."""
+        self._count = 0
+
+    @property
+    def values(self) -> np.ndarray:
+        """All that are kept, in no order: [n, width]."""
+        return self._kept[: self._count]
+
+
+def percentiles(measured: Latest) -> Percentiles:
+    """Of what was measured, one number each."""
+    x = measured.values
     return Percentiles(len(x), *np.percentile(x, [50, 90, 99, 100]).tolist()) if len(x) else Percentiles()
 
 

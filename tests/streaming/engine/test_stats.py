@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import json
 import time
-from collections import deque
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from speech.errors import SpeechError
 from speech.streaming.engine.engine import Engine
-from speech.streaming.engine.stats import KEPT, Meter, Percentiles, percentiles
+from speech.streaming.engine.stats import KEPT, Latest, Meter, Percentiles, percentiles
 from tests.streaming.engine.small import FRONT, LSTM, SmallModel
 
 
 def test_percentiles() -> None:
-    assert percentiles(deque()) == Percentiles()
-    found = percentiles(deque(i / 100 for i in range(101)))
+    measured = Latest()
+    assert percentiles(measured) == Percentiles()
+    for i in range(101):
+        measured.append(i / 100)
+    found = percentiles(measured)
     assert (found.count, found.most) == (101, 1.0)
     assert (found.p50, found.p90, found.p99) == pytest.approx((0.5, 0.9, 0.99))
 
@@ -35,9 +37,11 @@ def test_steps_are_counted_by_their_name() -> None:
 def test_the_share_of_time_is_that_of_the_last_seconds() -> None:
     meter, now = Meter(), time.monotonic()
     assert meter.share() == 0.0
-    meter.busy.extend([(now - 20, 5.0), (now - 3, 1.0), (now - 1, 1.5)])
+    for ago, length in ((20, 5.0), (3, 1.0), (1, 1.5)):
+        meter.busy.append(now - ago, length)
     assert meter.share() == pytest.approx(0.25, rel=0.01)
-    meter.busy.extend([(now + i * 1e-6, 1e-3) for i in range(KEPT)])  # more than are kept in ten seconds
+    for i in range(KEPT):  # more than are kept in ten seconds
+        meter.busy.append(now + i * 1e-6, 1e-3)
     assert meter.share() == pytest.approx(1.0, rel=0.01)
 
 
