@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 
 import torch
+from torch import nn
 
 from benchmarks.kernels.case import Call, Case
 from speech.kernels.norm import (
@@ -40,8 +41,8 @@ def norm_calls(b: int, device: torch.device, dtype: torch.dtype) -> tuple[Call, 
     """x + y / 2 and its layer norm."""
     torch.manual_seed(0)
     x, y = torch.randn(2, b, FRAMES, DIM).to(device, dtype)
-    weight, bias = torch.randn(2, DIM).to(device, dtype)
-    kernel, reference = (partial(op, x, y, weight, bias, scale=0.5) for op in (add_norm, add_norm_reference))
+    norm = nn.LayerNorm(DIM).to(device, dtype)
+    kernel, reference = (partial(op, x, y, norm, scale=0.5) for op in (add_norm, add_norm_reference))
     return kernel, reference
 
 

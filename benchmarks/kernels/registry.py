@@ -16,7 +16,7 @@ OPS = (
     "depthwise",
     "transducer_greedy",
     "transducer_loss",
-    "int8_linear",
+    "quantised_linear",
 )
 
 

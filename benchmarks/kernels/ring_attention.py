@@ -10,14 +10,15 @@ import torch
 from torch import Tensor
 
 from benchmarks.kernels.case import Call, Case
-from speech.kernels.ring_attention import Cells, Table, Window, quantised, ring_attention, ring_attention_reference
+from speech.kernels.eight_bits import DTYPES, quantised
+from speech.kernels.ring_attention import Cells, Table, Window, ring_attention, ring_attention_reference
 
 BATCHES = (1, 16, 64, 256, 512)
 
 
 @dataclass(frozen=True)
 class Size:
-    """heads that share kv_heads keys of e channels; t new frames see `left` old ones; int8 cells, positions or not."""
+    """heads that share kv_heads keys of e channels; t new frames see `left` old ones; positions or not; cells' kind."""
 
     heads: int
     kv_heads: int
@@ -25,12 +26,13 @@ class Size:
     t: int
     e: int = 64
     tabled: bool = False
-    int8: bool = False
+    cells: str = ""
 
 
 SIZES = {
     "FastConformer": Size(8, 8, 70, 2, tabled=True),
-    "FastConformer int8": Size(8, 8, 70, 2, tabled=True, int8=True),
+    "FastConformer int8": Size(8, 8, 70, 2, tabled=True, cells="int8"),
+    "FastConformer fp8": Size(8, 8, 70, 2, tabled=True, cells="fp8"),
     "Whisper": Size(20, 20, 1500, 8),
     "Qwen2": Size(14, 2, 1024, 1),
 }
@@ -41,7 +43,7 @@ def cases() -> Iterator[Case]:
     for b in BATCHES:
         for name, size in SIZES.items():
             n = size.left + size.t
-            cells = size.kv_heads * n * (size.e + 4 if size.int8 else 2 * size.e)  # a float32 scale is four bytes
+            cells = size.kv_heads * n * (size.e + 4 if size.cells else 2 * size.e)  # a float32 scale is four bytes
             chunk = 2 * size.t * size.e * (size.heads + size.kv_heads)  # queries, keys, values, what is attended
             flops = 2 * b * size.heads * size.t * n * size.e * (3 if size.tabled else 2)
             yield Case(f"ring attention, {name}, B {b}", partial(make, b, size), b * 2 * (cells + chunk), flops)
@@ -58,8 +60,8 @@ def make(b: int, size: Size, device: torch.device, dtype: torch.dtype) -> tuple[
     q = random(b, size.t, size.heads, size.e).transpose(1, 2)
     k, v = random(2, b, size.t, size.kv_heads, size.e).transpose(2, 3)
     ring = Cells(*random(2, b, size.kv_heads, size.left + size.t, size.e))
-    if size.int8:
-        (k_code, k_scale), (v_code, v_scale) = quantised(ring.k), quantised(ring.v)
+    if size.cells:
+        (k_code, k_scale), (v_code, v_scale) = (quantised(x, DTYPES[size.cells]) for x in (ring.k, ring.v))
         ring = Cells(k_code, v_code, torch.stack([k_scale, v_scale], -1))
     table = None
     if size.tabled:

@@ -12,7 +12,8 @@ from recipes.asr_small.dataset import Batch
 from recipes.asr_small.targets import IGNORED
 from speech.asr.encoder import Encoder
 from speech.asr.model import FastConformer
-from speech.kernels.transducer_loss import transducer_loss
+from speech.kernels.backend import launches
+from speech.kernels.transducer_loss import joint_transducer_loss, transducer_loss
 from speech.streaming.frames import Frames
 from speech.streaming.module import Sequential
 
@@ -34,11 +35,20 @@ def ctc(model: FastConformer, frames: Frames, batch: Batch) -> Tensor:
     return each.sum() / spoken.sum()
 
 
-def transducer(model: FastConformer, frames: Frames, batch: Batch, fastemit: float) -> Tensor:
-    """Nats per token (Graves 2012, arXiv 1211.3711). frames: [b, t, d]."""
+def transducer(model: FastConformer, frames: Frames, batch: Batch, fastemit: float, cells: int = 0) -> Tensor:
+    """Nats per token (Graves 2012, arXiv 1211.3711). frames: [b, t, d].
+
+    cells: on a CUDA device, for how many pairs of a frame and a label scores exist at a time; 0: for all of them.
+    """
     assert model.prediction is not None and model.joint is not None
-    scores = model.joint(frames.data, model.prediction(batch.tokens))
-    blank, spoken = scores.shape[-1] - 1, batch.token_lengths
+    joint, predicted = model.joint, model.prediction(batch.tokens)
+    blank, spoken = joint.out.out_features - 1, batch.token_lengths
+    if cells and launches(frames.data):
+        weights = joint.enc(frames.data), joint.pred(predicted), joint.out.weight, joint.out.bias
+        lattice = batch.tokens, frames.lengths, spoken, blank, fastemit
+        dropout = joint.dropout.p if joint.training else 0.0
+        return joint_transducer_loss(*weights, *lattice, dropout=dropout, cells=cells).sum() / spoken.sum()
+    scores = joint(frames.data, predicted)
     fits = scores.is_cuda and not fastemit and scores.dtype in (torch.float32, torch.float16)
     if fits and (fused := torchaudio_loss()):
         each = fused(scores, batch.tokens, frames.lengths, spoken, blank)
@@ -50,8 +60,8 @@ def transducer(model: FastConformer, frames: Frames, batch: Batch, fastemit: flo
 def torchaudio_loss() -> Callable[[Tensor, Tensor, Tensor, Tensor, int], Tensor] | None:
     """torchaudio's transducer loss with the arguments of `transducer_loss`; None where torchaudio does not import.
 
-    On CUDA it runs the lattice in one kernel where ours launches several for every anti-diagonal. It knows no FastEmit
-    and no bfloat16, and keeps the gradient from its forward pass on: one more tensor of the size of the scores.
+    It knows no FastEmit and no bfloat16, and keeps the gradient from its forward pass on: one more tensor of the size
+    of the scores.
     """
     try:
         from torchaudio.functional import rnnt_loss

@@ -67,7 +67,7 @@ class Training(Resumable):
         if weights["ctc_middle"]:
             parts["ctc_middle"] = ctc(model, middle, batch)
         if weights["transducer"]:
-            parts["transducer"] = transducer(model, last, batch, self.optim.fastemit)
+            parts["transducer"] = transducer(model, last, batch, self.optim.fastemit, self.optim.joint_cells)
         if weights["alignment"]:
             parts["alignment"] = sum(alignment(self.aligner, frames, batch) for frames in (middle, last)) / 2
         return {"loss": torch.stack([weights[name] * part for name, part in parts.items()]).sum(), **parts}

@@ -16,6 +16,8 @@ class OptimConfig(AdamWConfig):
     transducer_weight: the transducer's share, from `transducer_start` (a share of `steps`) on; CTC has the rest, of
     which `intermediate` after the middle layer (Lee and Watanabe 2021, arXiv 2102.03216). alignment: the weight of
     frame targets, 0 for none; it begins at 1 and falls, linearly towards 0 at `alignment_steps`, to this value.
+    joint_cells: on a CUDA device, for how many pairs of a frame and a label the transducer's scores exist at a time,
+    and once more for their gradient, so that memory does not grow with the batch; 0: for all of them, once.
 
     contexts_start: steps that train the first look-ahead alone; then one is drawn by `context_weights`, or evenly.
     """
@@ -23,6 +25,7 @@ class OptimConfig(AdamWConfig):
     transducer_weight: float = 0.7
     transducer_start: float = 0.0
     fastemit: float = 0.005
+    joint_cells: int = 8192
     intermediate: float = 0.0
     alignment: float = 0.0
     alignment_steps: int = 1500

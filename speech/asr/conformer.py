@@ -10,16 +10,17 @@ from torch.nn.functional import glu, silu
 
 from speech.kernels.depthwise import depthwise_conv
 from speech.kernels.linear import Linear
+from speech.kernels.norm import add_norm
 from speech.streaming.attention import Attention
 from speech.streaming.conv import Conv1d
 from speech.streaming.frames import Frames
-from speech.streaming.module import Pointwise, Residual, Sequential, State, Streaming
+from speech.streaming.module import Pointwise, Residual, Sequential, State, Streaming, hold
 
 Norm = Literal["layer_norm", "batch_norm"]
 
 
 class FeedForward(nn.Module):
-    """Linear, SiLU, linear. [b, t, d] -> [b, t, d]."""
+    """Norm, linear, SiLU, linear. [b, t, d] -> [b, t, d]."""
 
     def __init__(self, dim: int, hidden: int, *, bias: bool, dropout: float) -> None:
         super().__init__()
@@ -28,7 +29,11 @@ class FeedForward(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.dropout(self.down(self.dropout(silu(self.up(self.norm(x))))))
+        return self.behind_norm(self.norm(x))
+
+    def behind_norm(self, x: Tensor) -> Tensor:
+        """The rest, of frames that are normed already. [b, t, d] -> [b, t, d]."""
+        return self.dropout(self.down(self.dropout(silu(self.up(x)))))
 
 
 class BatchNorm(Streaming):
@@ -93,10 +98,11 @@ class Convolution(Sequential):
         )
         self.levelled = level
 
-    def step(self, frames: Frames, state: State, slots: Tensor) -> Frames:
+    def step_from(self, begin: int, frames: Frames, state: State, slots: Tensor) -> Frames:
+        """begin: 0, or 1 for frames that are normed already."""
         conv, norm = self.depthwise, self.inner_norm
         y = depthwise_conv(
-            self.gate(self.norm(frames.data)),
+            self.gate(frames.data if begin else self.norm(frames.data)),
             frames.place.outside,
             state["depthwise"]["tail"],
             slots,
@@ -109,8 +115,23 @@ class Convolution(Sequential):
         return Frames(self.dropout(self.out(y)), conv.moved(frames.place, frames.place.count))
 
 
+class Attend(Sequential):
+    """Norm, attention, dropout. [b, t, d] -> [b, t, d]."""
+
+    norm: nn.LayerNorm
+
+
 class ConformerLayer(Sequential):
-    """Half feed-forward, attention, convolution, half feed-forward, norm; each a residual. [b, t, d] -> [b, t, d]."""
+    """Half feed-forward, attention, convolution, half feed-forward, norm; each a residual. [b, t, d] -> [b, t, d].
+
+    Every branch but the first is given frames that are normed already: `add_norm` makes them with the sum before it.
+    """
+
+    ff1: Residual
+    attention: Residual
+    conv: Residual
+    ff2: Residual
+    norm: nn.LayerNorm
 
     def __init__(
         self,
@@ -124,7 +145,7 @@ class ConformerLayer(Sequential):
         conv_level: bool = False,
     ) -> None:
         dim = attention.dim
-        attend = Sequential(norm=nn.LayerNorm(dim), attention=attention, dropout=nn.Dropout(dropout))
+        attend = Attend(norm=nn.LayerNorm(dim), attention=attention, dropout=nn.Dropout(dropout))
         conv = Convolution(dim, *conv_context, norm=conv_norm, bias=bias, dropout=dropout, level=conv_level)
 
         def feed_forward() -> Residual:
@@ -137,3 +158,26 @@ class ConformerLayer(Sequential):
             ff2=feed_forward(),
             norm=nn.LayerNorm(dim),
         )
+
+    def forward(self, frames: Frames) -> Frames:
+        ff1, attend, conv, ff2 = self._branches
+        x, y = add_norm(frames.data, ff1(frames.data), attend.norm, scale=0.5)
+        x, y = add_norm(x, attend.forward_from(1, frames.like(y)).data, conv.norm)
+        x, y = add_norm(x, conv.forward_from(1, frames.like(y)).data, ff2.norm)
+        return frames.like(add_norm(x, ff2.behind_norm(y), self.norm, scale=0.5)[1])
+
+    def step(self, frames: Frames, state: State, slots: Tensor) -> Frames:
+        ff1, attend, conv, ff2 = self._branches
+        x, y = add_norm(frames.data, ff1(frames.data), attend.norm, scale=0.5)
+        out = attend.step_from(1, frames.like(y), state["attention"]["branch"], slots)
+        frames = hold(frames.like(x), out.place.phase, state["attention"].get("wait", {}), slots)
+        x, y = add_norm(frames.data, out.data, conv.norm)
+        out = conv.step_from(1, frames.like(y), state["conv"]["branch"], slots)
+        frames = hold(frames.like(x), out.place.phase, state["conv"].get("wait", {}), slots)
+        x, y = add_norm(frames.data, out.data, ff2.norm)
+        return frames.like(add_norm(x, ff2.behind_norm(y), self.norm, scale=0.5)[1])
+
+    @property
+    def _branches(self) -> tuple[FeedForward, Attend, Convolution, FeedForward]:
+        ff1, attend, conv, ff2 = (residual.branch for residual in (self.ff1, self.attention, self.conv, self.ff2))
+        return ff1.module, attend, conv, ff2.module  # type: ignore[return-value]

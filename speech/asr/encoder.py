@@ -10,6 +10,7 @@ from torch import nn
 from speech.asr.conformer import ConformerLayer, Norm
 from speech.asr.subsampling import Subsampling
 from speech.errors import SpeechError
+from speech.kernels.quantised_linear import QuantisedLinear
 from speech.streaming.attention import Attention
 from speech.streaming.module import Pointwise, Sequential
 
@@ -68,10 +69,12 @@ class Encoder(Sequential):
     """Log-mel frames to acoustic frames of 80 ms. [b, t, features] -> [b, t', dim].
 
     One set of weights serves several look-aheads; an `Encoder` is fixed at one of them, and `at` gives the same weights
-    at another.
+    at another. cells: of `Attention`.
     """
 
-    def __init__(self, config: EncoderConfig, context: tuple[int, int] | None = None) -> None:
+    def __init__(
+        self, config: EncoderConfig, context: tuple[int, int] | None = None, cells: torch.dtype | None = None
+    ) -> None:
         left, ahead = context or config.contexts[0]
 
         def layer() -> ConformerLayer:
@@ -83,6 +86,7 @@ class Encoder(Sequential):
                 right=0 if config.chunked else ahead,
                 bias=config.bias,
                 dropout=config.attention_dropout,
+                cells=cells,
             )
             return ConformerLayer(
                 attention,
@@ -101,14 +105,17 @@ class Encoder(Sequential):
             dropout=nn.Dropout(config.dropout),
             layers=Sequential(**{f"{i}": layer() for i in range(config.layers)}),
         )
-        self.config, self.context = config, (left, ahead)
+        self.config, self.context, self.cells = config, (left, ahead), cells
         self.chunk = ahead + 1 if config.chunked else 1
 
-    def at(self, context: tuple[int, int]) -> Encoder:
-        """This encoder, its very parameters, at another (left, look-ahead) context in encoder frames."""
-        if context == self.context:
+    def at(self, context: tuple[int, int], cells: torch.dtype | None = None) -> Encoder:
+        """This encoder, its very parameters, at another (left, look-ahead) context in encoder frames, or with cells."""
+        if (context, cells) == (self.context, self.cells):
             return self
         with torch.device("meta"):
-            other = Encoder(self.config, context)
+            other = Encoder(self.config, context, cells)
+        for name, layer in self.named_modules():
+            if isinstance(layer, QuantisedLinear):
+                other.set_submodule(name, layer)
         other.load_state_dict(self.state_dict(keep_vars=True), assign=True)
         return other.train(self.training)

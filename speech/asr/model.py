@@ -82,7 +82,10 @@ class FastConformer(nn.Module):
         out = self.pipeline(context)(Frames.whole(samples, lengths))
         return out.data, out.lengths
 
-    def pipeline(self, context: tuple[int, int] | None = None) -> Sequential:
-        """Front end and encoder as one streamable module at one context. samples [b, n] -> frames [b, t, d]."""
-        encoder = self.encoder.at(context or self.config.encoder.contexts[0])
+    def pipeline(self, context: tuple[int, int] | None = None, cells: torch.dtype | None = None) -> Sequential:
+        """Front end and encoder as one streamable module. samples [b, n] -> frames [b, t, d].
+
+        context: (left, look-ahead); cells: the dtype of 8 bits in which streams keep keys and values, see `Attention`.
+        """
+        encoder = self.encoder.at(context or self.config.encoder.contexts[0], cells)
         return Sequential(mel=self.mel, cast=Cast(next(encoder.parameters()).dtype), encoder=encoder)

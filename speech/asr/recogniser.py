@@ -21,6 +21,7 @@ from speech.audio.file import Channel, Pcm
 from speech.audio.vad import VoiceActivity
 from speech.errors import SpeechError
 from speech.streaming.module import Sequential
+from speech.streaming.precision import cells_dtype
 
 Decoder = Literal["rnnt", "ctc"]
 
@@ -32,7 +33,8 @@ class Recogniser:
 
     model: is moved to `device` and set to evaluation. look_ahead: milliseconds, one of `look_aheads` (default: the
     model's first). decoder: "rnnt" or "ctc" (default: the transducer where there is one). endpoint: when an utterance
-    ends. Raises SpeechError for what the model or the machine does not have.
+    ends. cache: "int8" or "fp8", what keys and values of streams are kept in (default: what the model computes in).
+    Raises SpeechError for what the model or the machine does not have.
     """
 
     def __init__(
@@ -44,12 +46,15 @@ class Recogniser:
         decoder: str | None = None,
         device: str | torch.device = "cpu",
         endpoint: EndpointConfig | None = None,
+        cache: str | None = None,
     ) -> None:
         if len(tokenizer) != model.config.vocabulary:
             raise SpeechError(
                 f"expected a tokenizer of {model.config.vocabulary} pieces, got {len(tokenizer)}: use its own"
             )
-        self.model, self.tokenizer = model.to(find_device(device)).eval(), tokenizer
+        place = find_device(device)
+        self.model, self.tokenizer = model.to(place).eval(), tokenizer
+        self._cells = cells_dtype(cache, place) if cache else None
         self.endpoint = endpoint or EndpointConfig()
         self._decoders = decoders(self.model, self.endpoint)
         self._pipelines: dict[tuple[int, int], Sequential] = {}
@@ -158,7 +163,7 @@ class Recogniser:
     def _pipeline(self, context: tuple[int, int]) -> Sequential:
         """Samples to encoder frames at one context; made once, shared by all streams."""
         if context not in self._pipelines:
-            self._pipelines[context] = self.model.pipeline(context).eval()
+            self._pipelines[context] = self.model.pipeline(context, self._cells).eval()
         return self._pipelines[context]
 
     def _setup(self, look_ahead: int | None, decoder: str | None, step: float = 0.0) -> Setup:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
+import torch
 from torch import Tensor
 
 try:
@@ -15,7 +16,7 @@ try:
 except ImportError:  # a CPU does not need it
     triton = tl = None
 
-__all__ = ["interpreted", "jit", "launches", "tl", "triton"]
+__all__ = ["infers", "interpreted", "jit", "launches", "tl", "triton"]
 
 _INTERPRETED: ContextVar[bool] = ContextVar("interpreted", default=False)
 
@@ -28,6 +29,18 @@ def jit(kernel: Callable[..., Any]) -> Any:
 def launches(*tensors: Tensor) -> bool:
     """Whether Triton kernels run on these tensors: all lie on a CUDA device, or kernels are being interpreted."""
     return triton is not None and (_INTERPRETED.get() or all(x.is_cuda for x in tensors))
+
+
+def infers(x: Tensor, *others: Tensor | None) -> bool:
+    """Whether Triton runs where x lies, nothing is differentiated, and float32 is as wide as these tensors want.
+
+    Forward-mode derivatives and batching (`torch.func`) wrap tensors in what no kernel can read.
+    """
+    if not launches(x) or torch._C._are_functorch_transforms_active():
+        return False
+    given = [x, *(y for y in others if y is not None)]
+    recorded = torch.is_grad_enabled() and any(y.requires_grad for y in given)
+    return not recorded and all(y.dtype != torch.float64 for y in given)
 
 
 @contextmanager

@@ -6,8 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import glu, silu
 
-from speech.kernels.backend import jit, tl, triton
-from speech.kernels.dispatch import infers
+from speech.kernels.backend import infers, jit, tl, triton
 
 TILE = 2048
 """Outputs that a program computes at a time: what four warps hold in registers beside all they load for it."""

@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from speech.kernels.backend import jit, tl, triton
-from speech.kernels.dispatch import infers
+from speech.kernels.backend import infers, jit, tl, triton
 
 
 def log_mel(

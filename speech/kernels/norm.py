@@ -3,31 +3,26 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import layer_norm
 
-from speech.kernels.backend import jit, tl, triton
-from speech.kernels.dispatch import infers
+from speech.kernels.backend import infers, jit, tl, triton
 
 
-def add_norm(
-    x: Tensor, y: Tensor, weight: Tensor, bias: Tensor, *, scale: float = 1.0, eps: float = 1e-5
-) -> tuple[Tensor, Tensor]:
-    """s = x + scale * y, and layer_norm(s) * weight + bias (Ba et al. 2016, arXiv 1607.06450).
+def add_norm(x: Tensor, y: Tensor, norm: nn.LayerNorm, *, scale: float = 1.0) -> tuple[Tensor, Tensor]:
+    """s = x + scale * y, and its layer norm (Ba et al. 2016, arXiv 1607.06450).
 
-    x, y: [b, t, d]; weight, bias: [d]. Returns both, each [b, t, d].
+    x, y: [b, t, d]; norm: with weight and bias, over d. Returns both, each [b, t, d].
     """
-    if not infers(x, y, weight, bias):
-        return add_norm_reference(x, y, weight, bias, scale=scale, eps=eps)
-    return _launch(x, y, None, scale, weight[None], bias[None], eps, modulated=False)
+    if not infers(x, y, norm.weight, norm.bias):
+        return add_norm_reference(x, y, norm, scale=scale)
+    return _launch(x, y, None, scale, norm.weight[None], norm.bias[None], norm.eps, modulated=False)
 
 
-def add_norm_reference(
-    x: Tensor, y: Tensor, weight: Tensor, bias: Tensor, *, scale: float = 1.0, eps: float = 1e-5
-) -> tuple[Tensor, Tensor]:
+def add_norm_reference(x: Tensor, y: Tensor, norm: nn.LayerNorm, *, scale: float = 1.0) -> tuple[Tensor, Tensor]:
     """The same in PyTorch."""
     x = torch.add(x, y, alpha=scale)
-    return x, layer_norm(x, weight.shape, weight, bias, eps)
+    return x, norm(x)
 
 
 def modulate(x: Tensor, scale: Tensor, shift: Tensor, *, eps: float = 1e-6) -> Tensor:

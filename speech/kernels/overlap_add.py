@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import fold
 
-from speech.kernels.backend import jit, tl, triton
-from speech.kernels.dispatch import infers
+from speech.kernels.backend import infers, jit, tl, triton
 
 SMALLEST = 1e-11
 """A sum of squared windows that is not above it counts as no window at all."""

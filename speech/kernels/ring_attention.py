@@ -12,7 +12,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from speech.kernels.dispatch import infers
+from speech.kernels.backend import infers
+from speech.kernels.eight_bits import dequantised, quantised
 from speech.kernels.ring_attention_kernels import attend_kernel, join_kernel, place_kernel
 
 
@@ -62,7 +63,8 @@ class Absolute:
 class Cells(NamedTuple):
     """Keys and values of many streams, k, v: [slots, h', n, e], a slot's cells contiguous, as they lie in an arena.
 
-    int8 ones have scales [slots, h', n, 2] float32, a key's and a value's: what is meant is scale * cell.
+    Those of 8 bits, int8 or float8_e4m3fn, have scales [slots, h', n, 2] float32, a key's and a value's: what is meant
+    is scale * cell, see `eight_bits.quantised`.
     """
 
     k: Tensor
@@ -191,20 +193,12 @@ def ring_positions(end: Tensor, capacity: int) -> Tensor:
     return last - (last - torch.arange(capacity, device=end.device)).remainder(max(capacity, 1))
 
 
-def quantised(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Vectors [..., e] as int8 and their scales, [..., e] and [...] float32: the greatest component becomes 127."""
-    x = x.float()
-    peak = x.abs().amax(-1)
-    gain = 127 / peak.where(peak > 0, 1)
-    return (x * gain[..., None] + 0.5).floor().to(torch.int8), peak / 127
-
-
 def _read(cells: Cells, slots: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    k, v = cells.k[slots].to(dtype), cells.v[slots].to(dtype)
+    k, v = cells.k[slots], cells.v[slots]
     if cells.scale is None:
-        return k, v
-    scale = cells.scale[slots].to(dtype)
-    return k * scale[..., :1], v * scale[..., 1:]
+        return k.to(dtype), v.to(dtype)
+    k_scale, v_scale = cells.scale[slots].unbind(-1)
+    return dequantised(k, k_scale, dtype), dequantised(v, v_scale, dtype)
 
 
 def _write(cells: Cells, slots: Tensor, frame: Tensor, k: Tensor, v: Tensor) -> None:
@@ -216,7 +210,7 @@ def _write(cells: Cells, slots: Tensor, frame: Tensor, k: Tensor, v: Tensor) -> 
     for n, (x, target) in enumerate(((k, cells.k), (v, cells.v))):
         new = x.gather(2, source)
         if cells.scale is not None:
-            new, scale = quantised(new)
+            new, scale = quantised(new, target.dtype)
             cells.scale[slots, ..., n] = torch.where(here[..., 0], scale, cells.scale[slots, ..., n])
         target[slots] = torch.where(here, new, target[slots])
 

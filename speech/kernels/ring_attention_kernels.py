@@ -118,8 +118,8 @@ def _met(
         cell = tl.where(cell < SIZE, cell, cell - SIZE)
         there = j < newest
         inside = there[:, None] & (e < E)[None, :]
-        keys = tl.load(k + cell[:, None] * k_step + e[None, :], mask=inside, other=0).to(query.dtype)
-        values = tl.load(v + cell[:, None] * v_step + e[None, :], mask=inside, other=0).to(query.dtype)
+        keys = tl.load(k + cell[:, None] * k_step + e[None, :], mask=inside, other=0.0).to(query.dtype)
+        values = tl.load(v + cell[:, None] * v_step + e[None, :], mask=inside, other=0.0).to(query.dtype)
         score = tl.dot(query, tl.trans(keys), input_precision="tf32x3")
         if SCALED:
             score *= tl.load(scale + 2 * cell, mask=there, other=0)[None, :]
@@ -166,14 +166,25 @@ def _keep(
 
 @jit
 def _put(cells, scale, x, cell, here, E: tl.constexpr, SCALED: tl.constexpr, EP: tl.constexpr):
-    """Rows x [n, EP] into the cells [n] of one head; int8 ones get a scale each: `quantised`."""
+    """Rows x [n, EP] into the cells [n] of one head; those of 8 bits get a scale each: `eight_bits.quantised`."""
     e = tl.arange(0, EP)
     if SCALED:
+        WHOLE: tl.constexpr = cells.dtype.element_ty == tl.int8
+        greatest = 127.0 if WHOLE else 448.0
         x = x.to(tl.float32)
         peak = tl.max(tl.abs(x), 1)
-        x = tl.floor(x * (127 / tl.where(peak > 0, peak, 1.0))[:, None] + 0.5).to(tl.int8)
-        tl.store(scale + 2 * cell, peak / 127, mask=here)
+        x *= (greatest / tl.where(peak > 0, peak, 1.0))[:, None]
+        x = tl.floor(x + 0.5).to(tl.int8) if WHOLE else _fewer_bits(x).to(tl.float8e4nv)
+        tl.store(scale + 2 * cell, peak / greatest, mask=here)
     tl.store(cells + cell[:, None] * E + e[None, :], x, mask=here[:, None] & (e < E)[None, :])
+
+
+@jit
+def _fewer_bits(x):
+    """float32 to the nearest with the four significant bits of e4m3: the interpreter converts no others rightly."""
+    bits = x.to(tl.int32, bitcast=True)
+    bits = (bits + 0x7FFFF + ((bits >> 20) & 1)) & -0x100000
+    return bits.to(tl.float32, bitcast=True)
 
 
 @jit

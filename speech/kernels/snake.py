@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from speech.kernels.backend import jit, tl, triton
-from speech.kernels.dispatch import infers
+from speech.kernels.backend import infers, jit, tl, triton
 
 BLOCK = 1024
 

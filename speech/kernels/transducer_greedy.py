@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-from speech.kernels.dispatch import infers
+from speech.kernels.backend import infers
 from speech.kernels.transducer_search import Cell, Rules, Search, Weights
 from speech.kernels.transducer_turn import advance_cells, look
 

@@ -49,9 +49,10 @@ def joint_transducer_loss(
     blank: int,
     fastemit: float = 0.0,
     *,
+    dropout: float = 0.0,
     cells: int = 8192,
 ) -> Tensor:
-    """`transducer_loss` of the scores relu(acoustic[:, :, None] + predicted[:, None]) @ weight.T + bias.
+    """`transducer_loss` of the scores dropout(relu(acoustic[:, :, None] + predicted[:, None])) @ weight.T + bias.
 
     They and their gradient, [b, t, u + 1, v], never exist: scores are made for about `cells` pairs of a frame and a
     label at a time, and once more when their gradient is due, which takes their place and is at once multiplied into
@@ -59,11 +60,12 @@ def joint_transducer_loss(
     batch.
 
     acoustic: [b, t, j]; predicted: [b, u + 1, j]; both projected into the joint network, whose dtype is `acoustic`'s.
-    weight: [v, j]; bias: [v]. The rest, the result and the errors are as for `transducer_loss`.
+    weight: [v, j]; bias: [v]. dropout: the share of hidden units that are dropped, drawn from PyTorch's generator for
+    the CPU. The rest, the result and the errors are as for `transducer_loss`.
     """
     shapes = f"{[*acoustic.shape]} frames and {[*predicted.shape]} predictions"
     _check(shapes, len(acoustic), predicted.shape[1], targets, frame_lengths, target_lengths)
-    given = targets, frame_lengths, target_lengths, blank, fastemit, cells
+    given = targets, frame_lengths, target_lengths, blank, fastemit, dropout, cells
     return _JointTransducerLoss.apply(acoustic, predicted, weight, bias, *given)  # type: ignore[return-value]
 
 
@@ -108,18 +110,21 @@ class _JointTransducerLoss(torch.autograd.Function):
         labels: Tensor,
         blank: int,
         fastemit: float,
+        dropout: float,
         cells: int,
     ) -> Tensor:
         (b, t, _), width = acoustic.shape, predicted.shape[1]
+        seed = int(torch.randint(1 << 62, ())) if dropout else 0  # backward drops the same units
         wide = torch.promote_types(acoustic.dtype, torch.float32)
         found = Transitions(*(acoustic.new_empty((b, t, width), dtype=wide) for _ in range(3)))
+        draw = torch.Generator(acoustic.device).manual_seed(seed)
         for items, span in _blocks(b, t, width, cells):
-            _, scores = _joint(acoustic[items, span], predicted[items], weight, bias)
+            _, scores = _joint(acoustic[items, span], predicted[items], weight, bias, dropout, draw)
             for whole, part in zip(found, transitions(scores, targets[items], blank), strict=True):
                 whole[items, span] = part
         alpha, likelihood = forward_variables(found.blank, found.label, frames, labels)
         ctx.save_for_backward(acoustic, predicted, weight, bias, targets, frames, labels, *found, alpha, likelihood)
-        ctx.blank, ctx.fastemit, ctx.cells = blank, fastemit, cells
+        ctx.blank, ctx.fastemit, ctx.dropout, ctx.seed, ctx.cells = blank, fastemit, dropout, seed, cells
         return -(1 + fastemit) * likelihood
 
     @staticmethod
@@ -131,18 +136,19 @@ class _JointTransducerLoss(torch.autograd.Function):
             log_blank, log_label, alpha, likelihood, frames, labels, factor, factor * (1 + ctx.fastemit)
         )
         into = [torch.zeros_like(x, dtype=norm.dtype) for x in (acoustic, predicted, weight, bias)]
+        draw = torch.Generator(acoustic.device).manual_seed(ctx.seed)
         for items, span in _blocks(len(acoustic), acoustic.shape[1], predicted.shape[1], ctx.cells):
-            hidden, scores = _joint(acoustic[items, span], predicted[items], weight, bias)
+            hidden, scores = _joint(acoustic[items, span], predicted[items], weight, bias, ctx.dropout, draw)
             part = Passes(*(x[items, span] for x in passes))
             grad = scores_gradient(scores, norm[items, span], part, targets[items], ctx.blank, in_place=True)
             flat = grad.flatten(0, 2)
             into[2] += flat.t() @ hidden.flatten(0, 2)
             into[3] += flat.sum(0, dtype=norm.dtype)
-            grad = (grad @ weight.to(grad.dtype)).masked_fill_(hidden <= 0, 0)
+            grad = (grad @ weight.to(grad.dtype)).masked_fill_(hidden <= 0, 0).div_(1 - ctx.dropout)
             into[0][items, span] = grad.sum(2, dtype=norm.dtype)
             into[1][items] += grad.sum(1, dtype=norm.dtype)
         own = (grad.to(x.dtype) for grad, x in zip(into, (acoustic, predicted, weight, bias), strict=True))
-        return *own, None, None, None, None, None, None
+        return *own, *[None] * 7
 
 
 def _blocks(b: int, t: int, width: int, cells: int) -> Iterator[tuple[slice, slice]]:
@@ -154,11 +160,16 @@ def _blocks(b: int, t: int, width: int, cells: int) -> Iterator[tuple[slice, sli
             yield slice(item, item + count), slice(frame, frame + span)
 
 
-def _joint(acoustic: Tensor, predicted: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+def _joint(
+    acoustic: Tensor, predicted: Tensor, weight: Tensor, bias: Tensor, dropout: float, draw: torch.Generator
+) -> tuple[Tensor, Tensor]:
     """Hidden units, [b, t, u + 1, j], and scores, [b, t, u + 1, v], of all pairs, in the dtype of `acoustic`."""
     dtype = acoustic.dtype
     with torch.autocast(acoustic.device.type, enabled=False):
         hidden = torch.relu(acoustic[:, :, None] + predicted[:, None].to(dtype))
+        if dropout:
+            dropped = torch.rand(hidden.shape, generator=draw, device=hidden.device) < dropout
+            hidden = hidden.masked_fill_(dropped, 0).div_(1 - dropout)
         return hidden, linear(hidden, weight.to(dtype), bias.to(dtype))
 
 

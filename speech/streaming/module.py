@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import islice
 from math import gcd, lcm
 from typing import Any, TypeVar
 
@@ -129,7 +130,11 @@ class Sequential(Streaming):
         return count
 
     def forward(self, frames: Frames) -> Frames:
-        for module in self.children():
+        return self.forward_from(0, frames)
+
+    def forward_from(self, begin: int, frames: Frames) -> Frames:
+        """`forward` of all modules but the first `begin`."""
+        for module in islice(self.children(), begin, None):
             frames = module(frames) if isinstance(module, Streaming) else frames.like(module(frames.data))
         return frames
 
@@ -138,7 +143,11 @@ class Sequential(Streaming):
         return {name: state for name, state in tree.items() if state}
 
     def step(self, frames: Frames, state: State, slots: Tensor) -> Frames:
-        for name, module in self.named_children():
+        return self.step_from(0, frames, state, slots)
+
+    def step_from(self, begin: int, frames: Frames, state: State, slots: Tensor) -> Frames:
+        """`step` of all modules but the first `begin`."""
+        for name, module in islice(self.named_children(), begin, None):
             if isinstance(module, Streaming):
                 frames = module.step(frames, state.get(name, {}), slots)
             else:

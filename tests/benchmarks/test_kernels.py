@@ -57,9 +57,9 @@ def test_without_a_card_there_is_nothing_to_measure(capsys: pytest.CaptureFixtur
 @NO_CARD
 def test_smoke_interprets_the_first_case_of_an_op(capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("triton", reason="triton is not installed")
-    assert main(["kernels", "--smoke", "--json", "--op", "int8_linear"]) == 0
+    assert main(["kernels", "--smoke", "--json", "--op", "quantised_linear"]) == 0
     (row,) = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert row["case"] == next(cases("int8_linear")).name and row["metric"] == "difference"
+    assert row["case"] == next(cases("quantised_linear")).name and row["metric"] == "difference"
     assert 0 < row["value"] < 1e-4
 
 

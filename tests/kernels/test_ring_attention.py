@@ -9,13 +9,14 @@ import pytest
 import torch
 from torch import Tensor
 
+from speech.kernels.eight_bits import DTYPES
+from speech.kernels.eight_bits import rounded as in_eight_bits
 from speech.kernels.ring_attention import (
     Absolute,
     Cells,
     Table,
     Window,
     fused,
-    quantised,
     ring_attention,
     ring_attention_reference,
 )
@@ -70,9 +71,10 @@ OPS: dict[str, Callable[..., Tensor]] = {"kernel": ring_attention, "reference": 
 def cells(case: Case, count: int, device: torch.device, dtype: torch.dtype) -> Cells:
     """Views of rows that hold other things besides, as in an arena; all zeros, the rest NaN."""
     size = case.kv_heads * count * case.e
-    quiet = torch.zeros((), dtype=dtype).new_full((SLOTS, 2 * size + 5), 0 if dtype == torch.int8 else float("nan"))
+    scaled = dtype in DTYPES.values()
+    quiet = torch.zeros((), dtype=dtype).new_full((SLOTS, 2 * size + 5), 0 if scaled else float("nan"))
     k, v = (quiet.to(device)[:, n : n + size].zero_().view(SLOTS, case.kv_heads, count, case.e) for n in (0, size + 3))
-    scale = torch.zeros(SLOTS, case.kv_heads, count, 2, device=device) if dtype == torch.int8 else None
+    scale = torch.zeros(SLOTS, case.kv_heads, count, 2, device=device) if scaled else None
     return Cells(k, v, scale)
 
 
@@ -145,14 +147,14 @@ def stream(
         index = start[:, None] + torch.arange(count)
         outside = ((index < 0) | (index >= stop[:, None]))[:, None, :, None]
         keep = count - case.extra
-        junk = 1e3 if kept == torch.int8 else float("nan")
+        junk = 1e3 if ring.scale is not None else float("nan")
         given = [x.to(device) for x in (q, k.masked_fill(outside, junk), v.masked_fill(outside, junk))]
         before = [x.clone() for x in (*ring, *(sinks or ())) if x is not None]
         place = (x.to(device) for x in (slots, start, stop))
         y = op(*given, ring, *place, window, keep=keep, **options)
         assert y.dtype == dtype and y.shape == (2, count, case.heads * case.e)
         for x, old in zip((x for x in (*ring, *(sinks or ())) if x is not None), before, strict=True):
-            assert torch.equal(x[[1, 2]], old[[1, 2]]), "a slot changed that was not listed"
+            assert torch.equal(x[[1, 2]].double(), old[[1, 2]].double()), "a slot changed that was not listed"
         for b, past in enumerate(pasts):
             fresh = {p: (k[b, :, n].double(), v[b, :, n].double()) for n, p in enumerate(index[b].tolist()) if p >= 0}
             chunk = {p: pair for p, pair in fresh.items() if p < int(stop[b])}
@@ -166,9 +168,9 @@ def stream(
 
 def rounded(pair: tuple[Tensor, Tensor], kept: torch.dtype) -> tuple[Tensor, Tensor]:
     """What a ring of the dtype gives back."""
-    if kept != torch.int8:
+    if kept not in DTYPES.values():
         return pair
-    k, v = (code.double() * scale[:, None].double() for code, scale in map(quantised, pair))
+    k, v = (in_eight_bits(x, kept) for x in pair)
     return k, v
 
 
@@ -188,18 +190,13 @@ def test_sixteen_bits_are_summed_in_thirty_two(dtype: torch.dtype, op: str, devi
     stream(CASES["grouped relative"], OPS[op], device, dtype)
 
 
+@pytest.mark.parametrize("kind", DTYPES)
+@pytest.mark.parametrize("name", ["sliding sinks", "chunks", "grouped"])
 @pytest.mark.parametrize("op", OPS)
 @pytest.mark.usefixtures("poisoned")
 @torch.inference_mode()
-def test_a_ring_of_bytes_loses_nothing_but_the_rounding(op: str, device: torch.device) -> None:
-    stream(CASES["sliding sinks"], OPS[op], device, torch.float32, torch.int8)
-
-
-def test_bytes_are_within_half_a_step_of_what_they_stand_for() -> None:
-    x = torch.cat([torch.randn(3, 5, 17), torch.zeros(3, 1, 17)], 1)
-    code, scale = quantised(x)
-    assert code.dtype == torch.int8 and code.abs().amax() == 127 and not code[:, 5].any()
-    assert ((code * scale[..., None] - x).abs() <= 0.5001 * scale[..., None]).all()
+def test_a_ring_of_bytes_loses_nothing_but_the_rounding(op: str, name: str, kind: str, device: torch.device) -> None:
+    stream(CASES[name], OPS[op], device, torch.float32, DTYPES[kind])
 
 
 @torch.inference_mode()
@@ -226,6 +223,8 @@ MODULES: dict[str, dict] = {
     "sliding": {"left": 3, "right": 2, "position": "rotary", "kv_heads": 1, "qk_norm": True},
     "absolute": {"left": 4, "chunk": 2, "position": Absolute(6, 4)},
     "ahead": {"left": 4, "chunk": 2, "ahead": 1, "position": "none"},
+    "int8": {"left": 4, "chunk": 2, "sinks": 1, "cells": torch.int8},
+    "fp8": {"left": 4, "chunk": 2, "sinks": 1, "cells": torch.float8_e4m3fn},
 }
 
 
@@ -243,9 +242,11 @@ def test_a_module_steps_alike_with_and_without_the_kernel(name: str, device: tor
         frames = Frames(torch.randn(2, count, 8, device=device), Place(start, torch.full_like(start, 9), count))
         y = module.step(frames, arenas[0].state, slots, keep)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("speech.streaming.attention.fused", lambda *_: False)
+            for home in ("streaming.attention", "kernels.ring_attention"):
+                patch.setattr(f"speech.{home}.fused", lambda *_: False)
             expected = module.step(frames, arenas[1].state, slots, keep)
         inside = (y.place.index >= 0) & (y.place.index < 9)
         torch.testing.assert_close(y.data[inside], expected.data[inside], rtol=1e-5, atol=1e-5)
-        assert torch.equal(arenas[0].buffer, arenas[1].buffer)
+        if not module.cells:  # a scale may differ in its last bit
+            assert torch.equal(arenas[0].buffer, arenas[1].buffer)
         start = start + (keep or count)

@@ -195,3 +195,20 @@ def test_a_joint_network_whose_shapes_do_not_fit_is_named() -> None:
         ValueError, match=r"expected targets \[2, 3\] .* for \[2, 5, 6\] frames and \[2, 4, 6\] predictions"
     ):
         joint_transducer_loss(*own, torch.zeros(2, 4, dtype=torch.long), lengths, lengths, 6)
+
+
+@pytest.mark.parametrize("cells", [7, 10**6])
+def test_dropped_units_are_the_same_in_the_gradient(cells: int) -> None:
+    own = joint_network(3, 5, 3, 7, 6, torch.float64, torch.device("cpu"))
+    leaves = [x.clone().requires_grad_() for x in own]
+    ways = [torch.randn_like(x) * 1e-5 for x in own]
+
+    def loss(parts: list[Tensor], dropout: float = 0.4) -> Tensor:
+        torch.manual_seed(1)
+        return joint_transducer_loss(*parts, *problem(3, 5, 3, 7), 6, dropout=dropout, cells=cells).sum()
+
+    loss(leaves).backward()
+    along = sum(float((x.grad * way).sum()) for x, way in zip(leaves, ways, strict=True) if x.grad is not None)
+    there, back = (loss([x + sign * way for x, way in zip(own, ways, strict=True)]) for sign in (0.5, -0.5))
+    assert float(there - back) == pytest.approx(along, rel=1e-4)
+    assert abs(float(loss(own) - loss(own, 0.0))) > 0.1

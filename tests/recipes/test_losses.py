@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import sys
 import warnings
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,10 @@ import torch
 
 pytest.importorskip("lhotse", reason="the training extra is not installed")
 
+from recipes.asr_small.augment import SpecAugmentConfig
 from recipes.asr_small.dataset import Batch
 from recipes.asr_small.losses import alignment, ctc, halves, torchaudio_loss, transducer
+from recipes.asr_small.module import Training
 from recipes.asr_small.optim import OptimConfig, draw_context, loss_weights
 from recipes.asr_small.targets import IGNORED
 from recipes.common.optim import rate
@@ -69,6 +72,30 @@ def test_the_transducer_loss_is_per_token(fastemit: float) -> None:
     scores = model.joint(frames.data, model.prediction(given.tokens))
     total = transducer_loss(scores, given.tokens, frames.lengths, given.token_lengths, 5, fastemit).sum()
     torch.testing.assert_close(transducer(model, frames, given, fastemit), total / 3)
+
+
+@pytest.mark.parametrize("cells", [3, 8192])
+def test_scores_that_never_exist_at_once_train_alike(cells: int) -> None:
+    """The module on a card, interpreted, and as it runs on a CPU: loss and every gradient."""
+    backend = pytest.importorskip("speech.kernels.backend")
+    if backend.triton is None or torch.cuda.is_available():
+        pytest.skip("kernels are interpreted where Triton is and no card")
+    heads = PredictionConfig(dim=4, joint_dim=4, dropout=0.0, joint_dropout=0.0)
+    config = FastConformerConfig(SMALL.mel, SMALL.encoder, vocabulary=5, prediction=heads)
+    optim = OptimConfig(transducer_weight=1.0, joint_cells=cells)
+    module = Training(FastConformer(config), optim, SpecAugmentConfig(), str)
+    given, found = batch(torch.zeros(2, 1, dtype=torch.long)), []
+    last = Frames.whole(torch.randn(2, 9, 16), torch.tensor([9, 6]))
+    for context in (nullcontext, backend.interpreted):
+        x = last.data.clone().requires_grad_()
+        module.zero_grad()
+        with context():
+            loss = module.losses(given, last, last.like(x), 0)["loss"]
+            loss.backward()
+        trained = {name: p.grad for name, p in module.model.named_parameters() if p.grad is not None}
+        assert {"joint.out.weight", "joint.enc.weight", "prediction.embed.weight"} <= trained.keys()
+        found.append((loss.detach(), x.grad, trained))
+    torch.testing.assert_close(found[0], found[1], rtol=1e-4, atol=1e-6)
 
 
 def test_the_loss_of_torchaudio_is_ours() -> None:

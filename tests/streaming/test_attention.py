@@ -9,8 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
+from speech.streaming.arena import Arena
 from speech.streaming.attention import Attention, Rotary, sinusoid, skew
 from speech.streaming.frames import Frames, Place
+from tests.kernels.stepped import stepped
 
 
 def _seen(attention: Attention, query: int, count: int) -> list[int]:
@@ -98,3 +100,30 @@ def test_grouped_heads_share_keys_and_turn_as_torch_says() -> None:
         y = scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
         expected = attention.out(y.transpose(1, 2).flatten(2))
         torch.testing.assert_close(attention(Frames.whole(x)).data, expected)
+
+
+@pytest.mark.parametrize("cells", [torch.int8, torch.float8_e4m3fn])
+@pytest.mark.parametrize(
+    "options", [{"left": 6, "chunk": 3, "sinks": 2}, {"left": 5, "right": 2, "position": "rotary", "kv_heads": 1}]
+)
+@torch.inference_mode()
+def test_cells_of_eight_bits_hide_no_chunking(cells: torch.dtype, options: dict) -> None:
+    """In float64, lest a sum's last bit decides which way a number is rounded."""
+    torch.manual_seed(0)
+    plain = Attention(8, 2, **options).double()
+    short = Attention(8, 2, **options, cells=cells).double()
+    short.load_state_dict(plain.state_dict())
+    x = torch.randn(2, 20, 8, dtype=torch.float64)
+    whole = short(Frames.whole(x)).data
+    for chunk in (3, 6, 15):
+        torch.testing.assert_close(stepped(short, x, chunk), whole, rtol=1e-5, atol=1e-5)
+    off = (whole - plain(Frames.whole(x)).data).abs().max()
+    assert 1e-4 < off < 0.05
+
+
+def test_cells_of_eight_bits_take_a_quarter() -> None:
+    sizes = [
+        Arena(Attention(256, 4, left=70, sinks=4, cells=cells), 1).bytes
+        for cells in (None, torch.int8, torch.float8_e4m3fn)
+    ]
+    assert sizes[1] == sizes[2] < 0.3 * sizes[0]

@@ -179,7 +179,9 @@ def test_a_checkpoint_of_ours_with_phonemes_and_voices(tmp_path: Path) -> None:
 def test_arguments_of_another_kind_of_model_are_told(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "vocab.txt").write_text("the\n")
     listens = save(tmp_path / "asr", small_model(), "", {"vocab.txt": tmp_path / "vocab.txt"})
-    with pytest.raises(SpeechError, match=r"look_ahead, decoder for the recogniser \S+asr, got voice: leave that out"):
+    with pytest.raises(
+        SpeechError, match=r"look_ahead, decoder, weights, cache for the recogniser \S+asr, got voice: leave that out"
+    ):
         load(listens, voice="anna")
     with pytest.raises(SpeechError, match=r"voice, .* for the synthesiser \S+ours, got look_ahead, decoder"):
         load(folder, look_ahead=80, decoder="ctc")

@@ -68,7 +68,9 @@ def test_models_and_arguments_of_another_kind(folder: Path, tmp_path: Path, monk
         load_recogniser(folder)
     with pytest.raises(SpeechError, match=r"target, chunk, steps for the converter \S+small, got look_ahead, voice"):
         load(folder, look_ahead=80, voice="anna")
-    with pytest.raises(SpeechError, match=r"look_ahead, decoder for the recogniser \S+asr, got steps: leave that out"):
+    with pytest.raises(
+        SpeechError, match=r"look_ahead, decoder, weights, cache for the recogniser \S+asr, got steps: leave that out"
+    ):
         load(listens, steps=2)
     with pytest.raises(SpeechError, match="expected float32 for a converter"):
         load(folder, dtype=torch.bfloat16)
