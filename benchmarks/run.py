@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from benchmarks.ledger import LEDGER, Context, record, rows, table
-from benchmarks.registry import BENCHMARKS
+from benchmarks.measure import Result
+from benchmarks.registry import BENCHMARKS, Benchmark
 from speech.errors import SpeechError
 
 WIDTH = 120  # characters of a table at least, also where the output is no terminal
@@ -19,7 +20,8 @@ WIDTH = 120  # characters of a table at least, also where the output is no termi
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the benchmark that the first word names, or list them all where there is none; returns the exit code.
 
-    Raises SpeechError for an unknown name and for what a benchmark cannot do here.
+    What was measured before a benchmark broke off, or was broken off, is printed and kept all the same. Raises
+    SpeechError for an unknown name and for what a benchmark cannot do here.
     """
     words = list(sys.argv[1:] if argv is None else argv)
     if not words or words[0].startswith("-"):
@@ -36,8 +38,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     module.add_options(parser)
     options = parser.parse_args(words)
 
-    results = list(module.run(options))
-    found = rows(name, results, Context.here())
+    results: list[Result] = []
+    try:
+        results.extend(module.run(options))
+    finally:
+        _tell(benchmark, results, options)
+    return 0
+
+
+def _tell(benchmark: Benchmark, results: list[Result], options: argparse.Namespace) -> None:
+    """Print the results, and record them where that was asked for."""
+    found = rows(benchmark.name, results, Context.here())
     if options.json:
         for row in found:
             print(json.dumps(row))
@@ -45,7 +56,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         Console(width=max(Console().width, WIDTH)).print(table(benchmark.about, results))
     if options.record:
         record(found)
-    return 0
 
 
 def _list(*, as_json: bool) -> int:

@@ -10,6 +10,8 @@ guard, as speech has. In turns on the same sound:
   its text decoded from its first id.
 
 Beyond 30 s of one utterance only `stream` goes on.
+
+`--silence HOURS` measures something else: see `whisper_silence`.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.measure import Result, Samples
+from benchmarks.whisper_silence import silence
 from speech.asr.whisper.config import Context, WhisperConfig
 from speech.asr.whisper.guard import Guard
 from speech.asr.whisper.model import Whisper
@@ -42,6 +45,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--chunk", type=int, default=300, help="milliseconds, a multiple of 20")
     parser.add_argument("--seconds", type=float, nargs="+", default=[2, 10, 25, 60], help="heard before a chunk")
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--silence", type=float, metavar="HOURS", help="of silence through live streams, instead")
     parser.add_argument("--threads", type=int, default=1)
 
 
@@ -57,6 +61,10 @@ def run(options: argparse.Namespace) -> Iterator[Result]:
         plain = WhisperConfig.public(size)
         if options.smoke:
             config, plain = (replace(c, dim=16, encoder_heads=2, decoder_heads=2) for c in (config, plain))
+        if options.silence is not None:
+            for kind, c in ((f"causal, {options.chunk} ms", config), ("plain", plain)):
+                yield from silence(f"{size}, {kind}", c, options.silence, options.threads)
+            continue
         stream, window = Stream(Whisper(config).eval()), Whisper(plain).eval()
         for seconds in sorted(options.seconds):
             stream.hear(seconds)

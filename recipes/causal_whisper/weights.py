@@ -42,10 +42,10 @@ def plain(settings: WhisperSettings) -> tuple[Whisper, dict[str, Any]]:
 
 
 def causal(settings: WhisperSettings, model: Whisper) -> Whisper:
-    """The same weights under the masks of chunks, with features that can be streamed."""
+    """The same weights under the masks of chunks, with features that can be streamed, the exact ones."""
     config = model.config
-    contexts = settings.chunks.contexts(config.positions)
-    other = Whisper(replace(config, mel=replace(config.mel, peak="running"), contexts=contexts))
+    mel, contexts = replace(config.mel, peak="running"), settings.chunks.contexts(config.positions)
+    other = Whisper(replace(config, mel=mel, contexts=contexts, compatible=False))
     other.load_state_dict(model.state_dict())
     return other.train(model.training)
 

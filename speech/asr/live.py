@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from types import TracebackType
-from typing import Self
+from abc import abstractmethod
+from typing import Any
 
 import numpy as np
 
 from speech.asr.events import Event, Final, Partial, Segment, SpeechEnd, SpeechStart
+from speech.asr.snapshot import pack, unpack
 from speech.audio.resample import Resampler
 from speech.audio.samples import to_float
 from speech.audio.vad import SAMPLE_RATE, VoiceActivity, VoiceMark
 from speech.errors import SpeechError
+from speech.streaming.closing import Closing
 from speech.streaming.lane import Asking, Seat, alone
 
 
-class LiveStream(ABC):
+class LiveStream(Closing):
     """One live stream. A context manager; closed at its end. It is for one thread at a time.
 
     sample_rate: of the samples that come, rate: of those that the model hears, in Hz. voice: what watches for voice,
@@ -104,13 +105,54 @@ class LiveStream(ABC):
             for seat in self.seats:
                 seat.close()
 
-    def __enter__(self) -> Self:
-        return self
+    def snapshot(self) -> bytes:
+        """The stream as it stands, as bytes, to go on with later or elsewhere by `restore`.
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+        Raises SpeechError where samples are resampled, or voice is watched by a detector that is not `Portable`: that
+        state cannot be taken out.
+        """
+        self._check_portable()
+        told, parts = self._saved()
+        voice = self._voice and self._voice.snapshot()
+        common = {"kind": self._kind, "received": self._received, "ended": self._ended, "voice": voice}
+        return pack(common | {"stream": told}, parts)
+
+    def restore(self, data: bytes) -> None:
+        """Go on where `snapshot` was taken, in a stream of the same model that was opened in the same way.
+
+        Raises SpeechError for a snapshot that does not fit, and for a stream that none can be taken of.
+        """
+        self._check_portable()
+        told, parts = unpack(data)
+        if told["kind"] != self._kind:
+            raise SpeechError(f"expected a snapshot of {self._kind}, got one of {told['kind']}: open the same again")
+        self.reset()
+        self._load(told["stream"], parts)
+        if self._voice:
+            self._voice.restore(told["voice"])
+        self._received, self._ended = told["received"], told["ended"]
+
+    @property
+    def _kind(self) -> str:
+        """What a snapshot and the stream that goes on must have in common, beside the layout of their state."""
+        return type(self).__name__ + (f" watched by {type(self._voice.detector).__name__}" if self._voice else "")
+
+    def _check_portable(self) -> None:
+        """Raise SpeechError where there is state that no snapshot holds."""
+        self._check_open()
+        if self.sample_rate != self.rate:
+            raise SpeechError(
+                f"expected a stream at the model's own {self.rate} Hz for a snapshot, got one at {self.sample_rate} "
+                "Hz: resample before pushing"
+            )
+
+    @abstractmethod
+    def _saved(self) -> tuple[dict[str, Any], list[bytes]]:
+        """What `_load` goes on from: plain data, and what is none as bytes."""
+
+    @abstractmethod
+    def _load(self, told: dict[str, Any], parts: list[bytes]) -> None:
+        """Go on from what `_saved` gave, in a stream at its start."""
 
     @abstractmethod
     def _begin(self) -> None:
@@ -135,6 +177,14 @@ class Teller:
         self.voiced = voiced
         self.partial: Partial | None = None
         """The last one of the running utterance."""
+
+    def snapshot(self) -> dict[str, Any]:
+        """Plain data for `restore`."""
+        return {"partial": self.partial and [*vars(self.partial).values()]}
+
+    def restore(self, data: dict[str, Any]) -> None:
+        """Go on where `snapshot` was taken."""
+        self.partial = Partial(*data["partial"]) if data["partial"] else None
 
     def running(self, partial: Partial) -> list[Event]:
         """The running utterance as it stands; nothing where nothing changed."""

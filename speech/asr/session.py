@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import math
-import struct
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -20,14 +18,10 @@ from speech.asr.live import LiveStream, Teller
 from speech.asr.tokenizer import Tokenizer
 from speech.asr.words import Words
 from speech.audio.vad import VoiceActivity, VoiceMark
-from speech.errors import SpeechError
 from speech.streaming.driver import Driver
 from speech.streaming.lane import Asking, Call, Lane, Seat
 from speech.streaming.module import Streaming
 from speech.streaming.timing import Timing, phase_for
-
-MAGIC, VERSION = b"SPST", 1
-HEADER = struct.Struct("<4sIQQ")  # magic, version, bytes of the JSON part, bytes of the encoder's part
 
 
 @dataclass(frozen=True)
@@ -127,51 +121,13 @@ class Stream(LiveStream):
         """The tokens of encoder frames [t, d] that begin at `first`."""
         return (yield Call(self._decoder, y, first)) if len(y) else []
 
-    def _check_portable(self) -> None:
-        """Raise SpeechError where there is state that no snapshot holds."""
-        self._check_open()
-        if self.sample_rate != self.setup.rate or self._voice:
-            raise SpeechError(
-                f"expected a stream at the model's own {self.setup.rate} Hz and without voice activity for a snapshot, "
-                f"got one at {self.sample_rate} Hz {'with' if self._voice else 'without'} it: resample before pushing"
-            )
+    def _saved(self) -> tuple[dict[str, Any], list[bytes]]:
+        return {"reporter": self._reporter.snapshot()}, [self._driver.snapshot(), self._decoder.save()]
 
-    def snapshot(self) -> bytes:
-        """The stream as it stands, as bytes, to go on with later or elsewhere by `restore`.
-
-        Raises SpeechError where samples are resampled or voice is watched: that state cannot be taken out.
-        """
-        self._check_portable()
-        told = {"received": self._received, "ended": self._ended, "reporter": self._reporter.snapshot()}
-        parts = json.dumps(told).encode(), self._driver.snapshot(), self._decoder.save()
-        return HEADER.pack(MAGIC, VERSION, len(parts[0]), len(parts[1])) + b"".join(parts)
-
-    def restore(self, data: bytes) -> None:
-        """Go on where `snapshot` was taken, in a stream of the same model, look-ahead and decoder.
-
-        Raises SpeechError for a snapshot that does not fit, and for a stream that none can be taken of.
-        """
-        self._check_portable()
-        if len(data) < HEADER.size or data[:4] != MAGIC:
-            raise SpeechError(
-                f"expected the snapshot of a stream, got {len(data)} other bytes: pass what snapshot() returned"
-            )
-        _, version, told_size, driver_size = HEADER.unpack_from(data)
-        if version != VERSION:
-            raise SpeechError(
-                f"expected a snapshot of version {VERSION}, got {version}: take it again with this release"
-            )
-        told_end = HEADER.size + told_size
-        if told_end + driver_size > len(data):
-            raise SpeechError(f"expected a whole snapshot, got {len(data)} bytes: it was cut short")
-        self.reset()
-        self._decoder.load(data[told_end + driver_size :])
-        self._driver.restore(data[told_end : told_end + driver_size])
-        try:
-            told = json.loads(data[HEADER.size : told_end])
-        except ValueError as error:
-            raise SpeechError("expected a whole snapshot, got a damaged one: take it again") from error
-        self._received, self._ended = told["received"], told["ended"]
+    def _load(self, told: dict[str, Any], parts: list[bytes]) -> None:
+        driver, decoder = parts
+        self._decoder.load(decoder)
+        self._driver.restore(driver)
         self._reporter.restore(told["reporter"])
 
 
@@ -214,11 +170,9 @@ class Reporter(Teller):
         return self.final(segment) if segment else []
 
     def snapshot(self) -> dict[str, Any]:
-        """Plain data for `restore`."""
-        partial = self.partial and [self.partial.text, self.partial.stable, self.partial.start, self.partial.end]
-        return {"running": self._endpointer.running, "partial": partial}
+        return super().snapshot() | {"running": self._endpointer.running, "silences": self._silences}
 
     def restore(self, data: dict[str, Any]) -> None:
-        """Go on where `snapshot` was taken."""
+        super().restore(data)
         self._endpointer.running = [Token(*token) for token in data["running"]]
-        self.partial = Partial(*data["partial"]) if data["partial"] else None
+        self._silences = [(start, end) for start, end in data["silences"]]

@@ -21,13 +21,16 @@ class Words:
         self.tokenizer, self.frame = tokenizer, frame
 
     def words(self, tokens: Sequence[Token], limit: float = math.inf) -> list[Word]:
-        """The words that the tokens of one utterance spell, without spaces. limit: seconds; no time is later."""
-        words = []
+        """The words that the tokens of one utterance spell, without spaces; times to the millisecond.
+
+        limit: seconds; no time is later.
+        """
+        words, latest = [], limit if limit == math.inf else math.floor(1e3 * limit + 1e-6) / 1e3
         for group in self._groups(tokens):
             text = "".join(self.tokenizer.decode([token.id for token in group]).split())
             if text:
-                start = min(round(group[0].frame * self.frame, 3), limit)
-                end = min(round((group[-1].frame + 1) * self.frame, 3), limit)
+                start = min(round(group[0].frame * self.frame, 3), latest)
+                end = min(round((group[-1].frame + 1) * self.frame, 3), latest)
                 words.append(Word(text, start, end, confidence([token.logprob for token in group])))
         return words
 

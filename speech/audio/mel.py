@@ -177,11 +177,12 @@ class LogMel(Streaming):
         if self.emphasised:
             x = frames.like(self._emphasise(pad(x, (1, 0)))).zeroed()
         count = self.total(x.shape[1])
-        after = max(count - 1, 0) * self.down + self.config.window - self.left - x.shape[1]
+        after = max(count - 1, 0) * self.down + self.look_ahead + 1 - x.shape[1]
         x = pad(x, (self.left, max(after, 0)))
         out = self.placed(frames, x.new_empty(0, count)).place
         x = self._mirrored(x, frames.place.start - self.left, frames.place.stop)
-        y = self._features(x, max(count, 1))[:, :count]  # an empty Fourier transform is an error
+        some = replace(out, count=max(count, 1))  # an empty Fourier transform is an error
+        y = self._features(self._windows(x, some))[:, :count]
         if (reach := self.config.dynamic_range) is not None:
             y, _ = self._ranged(y, out, y.new_zeros(len(y), 1), reach)
         return Frames(y, out)
@@ -207,12 +208,12 @@ class LogMel(Streaming):
         x = self._samples(frames)
         if self.emphasised:
             x = frames.like(self._emphasise(shift(state["sample"], slots, x))).zeroed()
-        kept = self.past + self.look_ahead
+        kept = state["tail"].shape[1]
         seen = self._mirrored(shift(state["tail"], slots, x), place.start - kept, place.stop)
         skip = self.first(place.phase) * self.down - self.left - (place.phase - kept)
         count = frames.data.shape[1] // self.down
         out = self.moved(place, count)
-        y = self._features(seen[:, skip:], count)
+        y = self._features(self._windows(seen[:, skip:], out))
         if (reach := self.config.dynamic_range) is not None:
             y, state["peak"][slots] = self._ranged(y, out, state["peak"][slots], reach)
         return Frames(y, out)
@@ -236,11 +237,14 @@ class LogMel(Streaming):
         at = index - start
         return x.gather(1, at.clamp(0, n - 1)).masked_fill((index < 0) | (at < 0) | (at >= n), 0.0)
 
-    def _features(self, x: Tensor, count: int) -> Tensor:
-        """The first `count` windows of samples to log-mel. [b, n] -> [b, count, features]."""
+    def _windows(self, x: Tensor, place: Place) -> Tensor:
+        """The samples of the frames at `place`, of which the first begins with x. [b, n] -> [b, t, window]."""
+        return x.unfold(1, self.config.window, self.config.hop)[:, : place.count]
+
+    def _features(self, x: Tensor) -> Tensor:
+        """The samples of frames to log-mel. [b, t, window] -> [b, t, features]."""
         c = self.config
         with torch.autocast(x.device.type, enabled=False):
-            x = x.unfold(1, c.window, c.hop)[:, :count]
             if c.per_frame:
                 x = x - x.mean(-1, keepdim=True)
                 x = self._emphasise(torch.cat([x[..., :1], x], -1))
@@ -260,5 +264,9 @@ class LogMel(Streaming):
         silence = math.log(self.config.floor) * self.config.slope + self.config.offset
         loudest = (y.amax(-1) - silence).masked_fill(~place.valid, 0.0)
         running = torch.cat([peak, loudest], 1).cummax(1).values
-        peaks = running[:, 1:] if self.config.peak == "running" else running[:, -1:]
+        peaks = self._peaks(running[:, 1:], place)
         return torch.maximum(y, (peaks + (silence - reach))[..., None]), running[:, -1:]
+
+    def _peaks(self, running: Tensor, place: Place) -> Tensor:
+        """The value below which the floor of each frame hangs; running: [b, t], the loudest up to it."""
+        return running if self.config.peak == "running" else running[:, -1:]

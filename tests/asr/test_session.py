@@ -11,7 +11,8 @@ from speech.asr.events import Event, Final, Partial, SpeechEnd, SpeechStart
 from speech.asr.greedy import Token
 from speech.asr.model import FastConformer
 from speech.asr.recogniser import Recogniser
-from speech.asr.session import HEADER, Stream
+from speech.asr.session import Stream
+from speech.asr.snapshot import HEADER
 from speech.asr.tokenizer import SentencePiece
 from speech.audio.vad import VoiceActivity
 from speech.errors import SpeechError
@@ -257,8 +258,34 @@ def test_voice_is_marked_and_its_absence_ends_utterances(model: FastConformer, t
     assert len(finals(events)) >= 2 > len(finals(run(recogniser.stream(RATE, decoder="ctc"), pcm, [999])))
     stream.reset()
     assert run(stream, pcm, [1234, 77]) == events
-    with pytest.raises(SpeechError, match="with it"):
+    with pytest.raises(SpeechError, match="got Loudness: save streams without"):
         stream.snapshot()
+
+
+class Heard(Loudness):
+    """One whose state can be taken out: there is none."""
+
+    def snapshot(self) -> None:
+        return None
+
+    def restore(self, data: None) -> None:
+        assert data is None
+
+
+def test_a_snapshot_knows_of_the_voice(recogniser: Recogniser) -> None:
+    pcm = np.concatenate([noise(1.5, 1), np.zeros(RATE, np.float32), noise(1.0, 2), np.zeros(RATE // 2, np.float32)])
+
+    def opened() -> Stream:
+        return recogniser.stream(RATE, decoder="ctc", voice=VoiceActivity(detector=Heard()))
+
+    expected, stream, events = run(opened(), pcm, [2222]), opened(), list[Event]()
+    for at in range(0, len(pcm), 2222):
+        events += stream.push(pcm[at : at + 2222])
+        data, stream = stream.snapshot(), opened()
+        stream.restore(data)
+    assert events + stream.flush() == expected
+    with pytest.raises(SpeechError, match="snapshot of Stream, got one of Stream watched by Heard"):
+        recogniser.stream(RATE, decoder="ctc").restore(data)
 
 
 def test_latency_is_that_of_the_look_ahead(recogniser: Recogniser) -> None:

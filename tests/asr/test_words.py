@@ -30,8 +30,9 @@ def test_words_have_the_times_of_their_frames_and_the_mean_of_their_tokens(token
 
 def test_no_time_is_after_the_end_of_the_stream(tokenizer: SentencePiece) -> None:
     ids = tokenizer.encode("the")
-    word = Words(tokenizer, 0.08).words([Token(i, 12, 0.0) for i in ids], limit=0.97)[0]
-    assert (word.start, word.end) == (0.96, 0.97)
+    for limit, end in ((0.97, 0.97), (0.9745625, 0.974), (0.9749375, 0.974), (2.2, 1.04)):
+        word = Words(tokenizer, 0.08).words([Token(i, 12, 0.0) for i in ids], limit=limit)[0]
+        assert (word.start, word.end) == (0.96, end)
 
 
 def test_a_first_token_inside_a_word_begins_one_and_empty_words_vanish(tokenizer: SentencePiece) -> None:

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import ctypes.util
 import json
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 import soundfile
+import torch
 from typer.testing import CliRunner
 
+from benchmarks.whisper_silence import spelling_numbers
+from speech.asr.whisper.config import Context, WhisperConfig
+from speech.audio.mel import WHISPER, WHISPER_STREAMING
 from speech.cli.main import app
 from speech.hub.checkpoint import save
+from tests.asr.whisper.small import SYMBOLS, small
 from tests.asr.whisper.toy import RATE, counted, counter, letter_tokenizer, spelt, tones
-from tests.cli.conftest import COMMAND, ENVIRONMENT, ROOT
-from tests.cli.test_listen import LIVE
+from tests.cli.microphone import heard, words
 
 LETTERS = counted(20)
 
@@ -84,22 +85,48 @@ def test_what_it_has_not_is_one_sentence(causal: Path, recording: Path, options:
         assert says in done.stderr and len(done.stderr.strip().splitlines()) == 1
 
 
+def test_a_language_that_there_is_not(random: Path, recording: Path) -> None:
+    done = CliRunner().invoke(app, ["transcribe", str(recording), "--model", str(random), "--language", "xx"])
+    assert done.exit_code == 1 and "got 'xx': choose one of en, zh" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("tree", "says"),
+    [
+        ({"state_dict": {"encoder.conv1.weight": torch.zeros(4, 80, 3)}}, "expected {} to hold `dims`"),
+        ({"dims": {"n_mels": 80}, "model_state_dict": {"conv.weight": torch.zeros(4)}}, "encoder.conv1.weight"),
+    ],
+)
+def test_weights_of_something_else(recording: Path, tmp_path: Path, tree: dict, says: str) -> None:
+    torch.save(tree, tmp_path / "other.pt")
+    done = CliRunner().invoke(app, ["transcribe", str(recording), "--model", str(tmp_path / "other.pt")])
+    assert done.exit_code == 1 and says.format(tmp_path / "other.pt") in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
 def test_the_doctor(causal: Path) -> None:
     out = CliRunner().invoke(app, ["doctor", "--model", str(causal)]).stdout
     assert "chunks 200 ms" in out and "stream and whole signal agree" in out
 
 
+@pytest.fixture(scope="module", params=["causal", "plain"])
+def random(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The checkpoint folder of a Whisper with random weights, multilingual; every id spells its number."""
+    causal, tokenizer = request.param == "causal", spelling_numbers(SYMBOLS.vocabulary).to_json().encode()
+    mel, contexts = (WHISPER_STREAMING, (Context.causal(15, 30),)) if causal else (WHISPER, (Context.windows(),))
+    model = small(WhisperConfig(mel, 16, 1, 2, 2, 2, contexts=contexts))
+    folder = tmp_path_factory.mktemp("random") / "model"
+    return save(folder, model, "# Random\n", {"tokenizer.json": tokenizer}, dtype=None)
+
+
+def test_random_weights_say_something(random: Path, recording: Path, tmp_path: Path) -> None:
+    """From a file, and live."""
+    assert run("transcribe", recording, "--model", random, "--language", "en").split()
+    *events, timings = heard(random, recording, tmp_path)
+    assert words(events) and timings["partials"] and timings["audio"] >= soundfile.info(recording).duration
+
+
 def test_a_live_microphone(causal: Path, recording: Path, tmp_path: Path) -> None:
-    tool = ROOT.parent / "shared" / "tools" / "virtual-microphone"
-    missing = [name for name in ("pulseaudio", "pactl", "paplay") if shutil.which(name) is None]
-    missing += [] if ctypes.util.find_library("portaudio") else ["libportaudio2"]
-    if missing or not tool.exists():
-        pytest.skip(f"needs {', '.join(missing) or 'the virtual microphone beside the repository'}")
-    script = ["bash", "-c", LIVE, "bash", str(tmp_path), str(causal), str(recording), *COMMAND]
-    done = subprocess.run([str(tool), *script], env=ENVIRONMENT, capture_output=True, text=True, timeout=120)
-    notes = (tmp_path / "notes").read_text()
-    assert done.returncode == 0, done.stderr + notes
-    *events, _ = map(json.loads, (tmp_path / "events").read_text().splitlines())
-    said = " ".join(event["text"] for event in events if event["type"] == "final").split()
-    assert "Traceback" not in notes
+    said = words(heard(causal, recording, tmp_path))
     assert len(said) >= len(LETTERS) // 2  # the sound of a busy machine has gaps

@@ -12,14 +12,17 @@ pytest.importorskip("lhotse", reason="the training extra is not installed")
 pytest.importorskip("lightning", reason="the training extra is not installed")
 
 import soundfile
+from typer.testing import CliRunner
 
 from recipes.causal_whisper.run import main
 from recipes.causal_whisper.settings import compose_settings
 from recipes.causal_whisper.weights import tuned
 from recipes.common.cache import AudioCache
 from speech.asr.whisper.model import Whisper
+from speech.cli.main import app
 from speech.errors import SpeechError
 from speech.hub.checkpoint import load_folder
+from tests.cli.microphone import heard
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +63,13 @@ def overrides(corpus: Path, work: Path, *more: str) -> list[str]:
     return ["experiment=whisper_smoke", f"work={work}", *data, "trainer.precision=32", *more]
 
 
+def exported(corpus: Path, work: Path) -> Path:
+    """The checkpoint folder that the recipe makes; made unless it is there."""
+    if not (work / "export").is_dir():
+        main(overrides(corpus, work, "stage=[pretrain,train,export]"))
+    return work / "export"
+
+
 def losses(folder: Path) -> dict[int, float]:
     rows = map(json.loads, (folder / "log.jsonl").read_text().splitlines())
     return {row["step"]: row["loss"] for row in rows if "loss" in row}
@@ -82,14 +92,23 @@ def test_every_stage(corpus: Path, work: Path, capsys: pytest.CaptureFixture[str
         main(overrides(corpus, work, "stage=train", "train.chunks.sizes=[5]"))
 
 
+def test_the_export_is_spoken_to(corpus: Path, work: Path, tmp_path: Path) -> None:
+    """From a file, and live: hardly trained, it may say anything or nothing."""
+    folder, recording = exported(corpus, work), corpus / "eval" / "eval0.wav"
+    done = CliRunner().invoke(app, ["transcribe", str(recording), "--model", str(folder), "--json"])
+    assert done.exit_code == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[0])["duration"] == soundfile.info(recording).duration
+    *_, timings = heard(folder, recording, tmp_path)
+    assert timings["type"] == "timings" and timings["audio"] >= soundfile.info(recording).duration
+
+
 def test_updates_of_low_rank_on_a_whisper_from_disk(corpus: Path, work: Path, tmp_path: Path) -> None:
-    if not (work / "export").is_dir():
-        main(overrides(corpus, work, "stage=[pretrain,train,export]"))
+    export = exported(corpus, work)
     (tmp_path / "audio").symlink_to(work / "audio")
-    given = [f"init_from={work / 'export'}", "train.lora={rank: 2, alpha: null}", "train.optim.lr=0.1"]
+    given = [f"init_from={export}", "train.lora={rank: 2, alpha: null}", "train.optim.lr=0.1"]
     main(overrides(corpus, tmp_path, "stage=[prepare,pretrain,train]", *given))
     assert not (tmp_path / "pretrain").exists()
-    before = load_folder(work / "export").model.state_dict()
+    before = load_folder(export).model.state_dict()
     after = tuned(compose_settings(overrides(corpus, tmp_path, *given)))[0].state_dict()
     changed = {name for name in after if (after[name] - before[name]).abs().max() > 1e-5}  # averaging rounds
     attentions = ("attention.qkv.weight", "attention.out.weight", "cross.query.weight", "cross.key.weight")

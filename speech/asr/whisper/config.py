@@ -79,7 +79,8 @@ class WhisperConfig:
     tokens: positions of the decoder. vocabulary: 51864 (English), 51865 (multilingual) or 51866 (from large-v3 on).
     contexts: those that the model was trained for; the first is the default. alignment_heads: layer and head of the
     decoder where cross attention follows the sound, for the times of words; None for all in the upper half of the
-    layers.
+    layers. compatible: in causal contexts features come as the published code has them, see `published.PieceMel`; so
+    it is for files that were published, whose weights learnt from such.
 
     Raises SpeechError for sizes that do not fit one another.
     """
@@ -95,6 +96,7 @@ class WhisperConfig:
     tokens: int = 448
     contexts: tuple[Context, ...] = (Context.windows(),)
     alignment_heads: tuple[tuple[int, int], ...] | None = None
+    compatible: bool = False
 
     def __post_init__(self) -> None:
         sizes = (self.encoder_layers, self.decoder_layers, self.vocabulary, self.positions, self.tokens)

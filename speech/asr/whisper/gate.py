@@ -6,6 +6,7 @@ import math
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -49,6 +50,14 @@ class Level:
     def reset(self) -> None:
         """Forget the stream; before it there was silence."""
         self._levels.extend([self.floor] * (self._levels.maxlen or 0))
+
+    def snapshot(self) -> list[float]:
+        """The last levels, dB."""
+        return list(self._levels)
+
+    def restore(self, data: list[float]) -> None:
+        """Go on where `snapshot` was taken."""
+        self._levels.extend(data)
 
 
 @dataclass
@@ -121,6 +130,16 @@ class GatedStream(LiveStream):
         self._gate, self._teller = Gate(), Teller(self._voiced)
         self._sure = False
         self._speak(self._asked.language)
+
+    def _saved(self) -> tuple[dict[str, Any], list[bytes]]:
+        gate = {"spans": self._gate.spans, "sure": self._sure, "language": self._request.language}
+        return gate | {"teller": self._teller.snapshot()}, []
+
+    def _load(self, told: dict[str, Any], parts: list[bytes]) -> None:
+        self._gate.spans = [(begin, end) for begin, end in told["spans"]]
+        self._speak(told["language"])
+        self._sure = told["sure"]
+        self._teller.restore(told["teller"])
 
     def _speak(self, language: str) -> None:
         """Go on in a language, or `AUTO`."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 
 from speech.asr.events import Event
+from speech.asr.snapshot import to_bytes, to_tensor
 from speech.asr.whisper.fallback import Fallback
 from speech.asr.whisper.gate import PRE_ROLL, GatedStream
 from speech.asr.whisper.search import Hypothesis
@@ -95,6 +97,19 @@ class LongFormStream(GatedStream):
         self._at = 0  # the frame at which they begin
         self._prompt: list[int] = []
         self._generator = self._chance or torch.Generator().manual_seed(0)
+
+    def _saved(self) -> tuple[dict[str, Any], list[bytes]]:
+        told, parts = super()._saved()
+        parts += [self._seat.save(), self._samples.tobytes(), to_bytes(self._generator.get_state())]
+        return told | {"at": self._at, "prompt": self._prompt}, parts
+
+    def _load(self, told: dict[str, Any], parts: list[bytes]) -> None:
+        *rest, seat, samples, chance = parts
+        super()._load(told, rest)
+        self._seat.load(seat)
+        self._at, self._prompt = told["at"], told["prompt"]
+        self._samples = np.frombuffer(samples, np.float32)
+        self._generator.set_state(to_tensor(chance, self._generator.get_state()))
 
     def hearing(self, x: np.ndarray) -> Asking[list[Event]]:
         self._watch(x)

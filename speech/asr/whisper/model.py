@@ -5,9 +5,10 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from speech.asr.model import Cast
-from speech.asr.whisper.config import Context, WhisperConfig
+from speech.asr.whisper.config import FACTOR, Context, WhisperConfig
 from speech.asr.whisper.decoder import Decoder
 from speech.asr.whisper.encoder import Encoder
+from speech.asr.whisper.published import PieceMel
 from speech.audio.mel import LogMel
 from speech.streaming.frames import Frames
 from speech.streaming.module import Sequential
@@ -32,5 +33,8 @@ class Whisper(nn.Module):
 
     def pipeline(self, context: Context | None = None) -> Sequential:
         """Front end and encoder as one streamable module in one context. samples [b, n] -> frames [b, t, d]."""
-        encoder = self.encoder.at(context or self.config.contexts[0])
-        return Sequential(mel=self.mel, cast=Cast(self.decoder.embed.weight.dtype), encoder=encoder)
+        context = context or self.config.contexts[0]
+        encoder, mel = self.encoder.at(context), self.mel
+        if self.config.compatible and context.left:
+            mel = PieceMel(self.config.mel, FACTOR * context.chunk).to(mel.window)
+        return Sequential(mel=mel, cast=Cast(self.decoder.embed.weight.dtype), encoder=encoder)

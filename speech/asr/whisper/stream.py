@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor
 from speech.asr.endpoint import EndpointConfig, frames
 from speech.asr.events import Event, Partial
 from speech.asr.session import Lanes
+from speech.asr.snapshot import to_bytes, to_tensor
 from speech.asr.whisper.config import Context, WhisperConfig
 from speech.asr.whisper.gate import OVERLAP, PRE_ROLL, GatedStream
 from speech.asr.whisper.search import Hypothesis, Search
@@ -132,6 +134,25 @@ class WhisperStream(GatedStream):
         self._hypothesis = Hypothesis()
         self._given: Sequence[int] = ()  # its first ids
         self._heard: list[Tensor] = []  # its frames, where words are aligned
+
+    def _saved(self) -> tuple[dict[str, Any], list[bytes]]:
+        told, parts = super()._saved()
+        places = {"from": self._from, "since": self._since, "time": self._time}
+        text = {"hypothesis": asdict(self._hypothesis), "given": list(self._given)}
+        frames = [b"" if self._held is None else to_bytes(self._held), b"".join(map(to_bytes, self._heard))]
+        return told | places | text, [*parts, self._driver.snapshot(), self._decoder.save(), *frames]
+
+    def _load(self, told: dict[str, Any], parts: list[bytes]) -> None:
+        *rest, driver, decoder, held, heard = parts
+        super()._load(told, rest)
+        self._decoder.load(decoder)
+        self._driver.restore(driver)
+        self._from, self._since, self._time = (told[name] for name in ("from", "since", "time"))
+        self._hypothesis, self._given = Hypothesis.of(told["hypothesis"]), told["given"]
+        lane = self._driver.seat.lane
+        nothing = torch.empty(0, self.setup.config.dim, dtype=lane.dtype, device=lane.answers)
+        self._held = to_tensor(held, nothing) if held else None
+        self._heard = [to_tensor(heard, nothing)] if heard else []
 
     def hearing(self, x: np.ndarray) -> Asking[list[Event]]:
         events: list[Event] = []

@@ -111,8 +111,8 @@ class Symbols:
         if self.multilingual and code == AUTO:
             return UNKNOWN
         if not self.multilingual or code not in self.languages:
-            known = ", ".join((*self.languages, AUTO)) if self.multilingual else "en alone, which needs no symbol"
-            raise SpeechError(f"expected a language that this model knows ({known}), got {code!r}: choose one of these")
+            known = f"one of {', '.join((*self.languages, AUTO))}" if self.multilingual else "en, which needs no symbol"
+            raise SpeechError(f"expected the code of a language that this model knows, got {code!r}: choose {known}")
         return self.start + 1 + self.languages.index(code)
 
     def prompt(

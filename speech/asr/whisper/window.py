@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import takewhile
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -155,6 +155,22 @@ class AgreementStream(GatedStream):
         self._settled: list[Timed] = []  # what follows them; no frames are known yet
         self._guess: list[list[Timed]] = []  # the words after that in the last look
         self._time = 0.0  # seconds before which no word begins any more
+
+    def _saved(self) -> tuple[dict[str, Any], list[bytes]]:
+        told, parts = super()._saved()
+        samples = {"start": self._start, "heard": self._heard, "running": self._running, "time": self._time}
+        text = {"said": self._said, "given": self._given, "settled": self._settled, "guess": self._guess}
+        return told | samples | text, [*parts, self._seat.save(), self._samples().tobytes()]
+
+    def _load(self, told: dict[str, Any], parts: list[bytes]) -> None:
+        *rest, seat, samples = parts
+        super()._load(told, rest)
+        self._seat.load(seat)
+        self._parts = [np.frombuffer(samples, np.float32)]
+        self._start, self._heard, self._running = told["start"], told["heard"], told["running"]
+        self._time, self._said = told["time"], told["said"]
+        self._given, self._settled = ([Timed(*token) for token in told[name]] for name in ("given", "settled"))
+        self._guess = [[Timed(*token) for token in word] for word in told["guess"]]
 
     def hearing(self, x: np.ndarray) -> Asking[list[Event]]:
         events: list[Event] = []

@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from speech.errors import SpeechError
+from speech.hub.archive import fault
 
 CONFIG, GENERATION = "config.json", "generation_config.json"
 """Files of a Hugging Face folder: sizes; how to decode, and there perhaps `alignment_heads`."""
@@ -100,7 +101,8 @@ def read_file(path: Path) -> Published:
             tree = torch.load(path, map_location="cpu", weights_only=True)
     groups = {key: _plain(value) for key, value in tree.items()} if isinstance(tree, dict) else {}
     tensors = groups.get("model_state_dict") or groups.get("state_dict")
-    if not tensors or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in tensors.items()):
+    named = all(isinstance(k, str) and isinstance(v, Tensor) for k, v in (tensors or {}).items())
+    if not tensors or not named or not groups.get("dims"):
         raise SpeechError(
             f"expected {path} to hold `dims` and `model_state_dict` (OpenAI) or `dims`, `state_dict` and `cfg` (causal "
             f"Whisper), it holds {', '.join(map(str, groups)) or 'neither'}: take the file of a Whisper"
@@ -136,7 +138,7 @@ def read_folder(folder: Path) -> Published:
 def _json(path: Path) -> dict[str, Any]:
     try:
         tree = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise SpeechError(f"expected {path} to be JSON, it cannot be read: fetch it again") from error
     return tree if isinstance(tree, dict) else {}
 
@@ -192,6 +194,4 @@ def _told(path: Path) -> Iterator[None]:
         what = f"asks to run {wanted[1]}" if wanted else "holds more than tensors or is damaged"
         raise SpeechError(f"expected {path} to hold plain tensors, it {what}: refused, nothing was executed") from error
     except (SafetensorError, OSError, RuntimeError, ValueError, EOFError, LookupError) as error:
-        raise SpeechError(
-            f"expected {path} to be a whole file of weights, it is damaged or cut short: fetch it again"
-        ) from error
+        raise SpeechError(f"expected {path} to be a whole file of weights, it {fault(path)}") from error

@@ -91,9 +91,10 @@ def without_lora(tensors: Mapping[str, Tensor], source: str) -> dict[str, Tensor
         weight, down, up = (torch.empty(0) if part is None else part for part in parts)
         fits = down.dim() == up.dim() == 2 and down.shape[1] == up.shape[0]
         if not fits or weight.shape != (up.shape[1], down.shape[0]):
+            shapes = ", ".join("none" if part is None else str(list(part.shape)) for part in parts)
             raise SpeechError(
-                f"expected a weight of {layer} in {source} with an update A [n, rank] and B [rank, m], got shapes "
-                f"{list(weight.shape)}, {list(down.shape)} and {list(up.shape)}: take the file of the model, whole"
+                f"expected a weight of {layer} in {source} with an update A [n, rank] and B [rank, m], got the shapes "
+                f"{shapes}: take the file of the model, whole"
             )
         out[f"{layer}.weight"] = weight.double() + (down.double() @ up.double()).T
     return out
@@ -104,6 +105,7 @@ def _config(tensors: Mapping[str, Tensor], published: Published, contexts: tuple
     source, dims = str(published.path), published.dims
     dim, features, _ = shape_of(tensors, "encoder.conv1.weight", 3, source)
     positions = shape_of(tensors, "encoder.positional_embedding", 2, source)[0]
+    compatible = bool(published.causal) and not contexts
     contexts = contexts or _contexts(published, positions)
     causal = any(context.left for context in contexts)
     config = WhisperConfig(
@@ -118,6 +120,7 @@ def _config(tensors: Mapping[str, Tensor], published: Published, contexts: tuple
         tokens=shape_of(tensors, "decoder.positional_embedding", 2, source)[0],
         contexts=contexts,
         alignment_heads=published.heads,
+        compatible=compatible,
     )
     found = {
         "n_mels": features,

@@ -1,10 +1,9 @@
-"""Decoding chunk by chunk: golden ids of the published code, and a plain search that keeps nothing as reference."""
+"""Decoding chunk by chunk and whole: golden ids of windows, and a plain search that keeps nothing as reference."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from itertools import pairwise
 from pathlib import Path
 from random import Random
 
@@ -25,7 +24,6 @@ from speech.streaming.arena import Arena
 from speech.streaming.frames import OPEN, Frames, Place
 from speech.streaming.module import State
 from tests.asr.whisper.small import MUTE, SYMBOLS, WORDS, talkative
-from tests.asr.whisper.test_whisper_encoder import streamed
 
 OPENING = SYMBOLS.prompt("en")
 CONFIG = WhisperConfig(
@@ -111,30 +109,6 @@ def plain_greedy(decoder: Decoder, frames: Tensor, sizes: Sequence[int], passes:
         settled = max(settled, len(text) - 2)
         out.append(text)
     return out
-
-
-@pytest.mark.parametrize(("mode", "beam"), [("greedy_ca", 0), ("beam5_ca", 5)])
-def test_golden_chunks(shared: Path, mode: str, beam: int) -> None:
-    """Ids after each chunk of 300 ms, through the streaming encoder."""
-    folder = shared / "fixtures" / "careless_whisper_tiny"
-    model = load_whisper(folder / "model.pt")
-    with np.load(folder / "io.npz") as data:
-        mel = torch.from_numpy(data["mel_stream"]).T
-        ids, lengths = data[f"hyp_ids_{mode}"].tolist(), data[f"hyp_len_{mode}"].tolist()
-    expected = [row[:count] for row, count in zip(ids, lengths, strict=True)]
-    frames = streamed(model.encoder, mel, [1] * 24)
-    search = Search(model.decoder, SYMBOLS, Request(beam=beam, compatible=True))
-    told = heard_by(search, frames, [30, *[15] * 24])
-    assert expected[0] == []
-    assert [list(h.ids) for h in told] == expected[1:]
-    assert all(h.stable == 0 for h in told)
-    own = heard_by(Search(model.decoder, SYMBOLS, Request(beam=beam)), frames, [30, *[15] * 24])
-    for now, later in pairwise(own):
-        assert now.ids[: now.stable] == later.ids[: now.stable]
-        assert now.stable <= later.stable
-    assert own[-1].stable > 10
-    assert own[-1].frames[:2] == (29, 29)
-    assert list(own[-1].frames) == sorted(own[-1].frames)
 
 
 @pytest.mark.parametrize(("mode", "beam"), [("greedy", 0), ("beam5", 5)])
@@ -313,7 +287,7 @@ def test_a_decoder_that_runs_away(decoder: Decoder) -> None:
 
 def test_bad_requests(decoder: Decoder) -> None:
     for request, message in (
-        (Request(language="tlh"), "a language that this model knows .*en, zh"),
+        (Request(language="tlh"), "that this model knows, got 'tlh': choose one of en, zh"),
         (Request(task="sing"), "transcribe or translate"),  # type: ignore[arg-type]
         (Request(prefix=(7,) * 60), "leaves room in the decoder's 48 positions, got 60"),
         (Request(passes=0), "passes of at least 1"),

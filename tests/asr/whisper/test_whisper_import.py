@@ -129,7 +129,8 @@ def test_a_causal_whisper(tmp_path: Path, tensors: dict[str, Tensor], prefix: st
     state = {prefix + name: tensor for name, tensor in w.items()}
     torch.save({"dims": ModelDimensions(**HEADS), "state_dict": state, "cfg": cfg}, path)
     model = load_whisper(path)
-    assert model.config.contexts == (Context(4, left=36, initial=8, restart=20),)
+    assert model.config.contexts == (Context(4, left=36, initial=8, restart=20),) and model.config.compatible
+    assert not load_whisper(path, (Context.causal(2, 8, 40),)).config.compatible
     plain = without_lora(w, "")
     merged = {name: plain[key].float() for name, key in zip(tensors, openai(tensors), strict=True)}
     model.encoder = model.encoder.at(Context.windows(40))

@@ -170,6 +170,17 @@ def test_noise_does_not_run_away(recogniser: WhisperRecogniser) -> None:
     assert max(len(event.text) for event in events if isinstance(event, Partial)) < 200
 
 
+def test_music_is_no_text_without_end(recogniser: WhisperRecogniser) -> None:
+    """Chords that change twice a second, over a beat."""
+    t, rng = np.arange(12 * RATE) / RATE, np.random.default_rng(2)
+    roots = np.repeat(220 * 2 ** (rng.integers(0, 12, 24) / 12), RATE // 2)
+    chords = sum(np.sin(2 * np.pi * np.cumsum(roots * step) / RATE) for step in (1, 1.26, 1.5, 2))
+    beat = rng.standard_normal(len(t)) * np.exp(-30 * (t % 0.25))
+    events = run(recogniser.stream(RATE), (0.08 * chords + 0.1 * beat).astype(np.float32))
+    check(events)
+    assert all(len(final.words) <= 12 + 15 * 4 for final in finals(events))
+
+
 def test_the_tail_and_another_stream(recogniser: WhisperRecogniser) -> None:
     stream = recogniser.stream(RATE)
     pcm = tones([-1, *counted(9)])
