@@ -15,6 +15,7 @@ from speech.errors import SpeechError
 
 Kind = Literal["input", "output"]
 SILENT_SECONDS = 5.0  # a live input brings blocks all the time, silence included
+RESERVE = 0.2  # seconds of sound in a speaker's buffer: while it plays, the processor may be busy with other things
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,7 @@ class Speaker:
         self.device, self._channels, rate = settle("output", device, sample_rate)
         self.sample_rate, self.underflows = sample_rate, 0
         self._resampler = Resampler(sample_rate, rate)
-        self._stream = open_stream("output", self.device, self._channels, rate)
+        self._stream = open_stream("output", self.device, self._channels, rate, latency=RESERVE)
 
     def __enter__(self) -> Self:
         self._stream.start()

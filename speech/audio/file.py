@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import os
-import re
+import stat
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Literal, Self
+from typing import Literal
 
 import numpy as np
 import soundfile
 
+from speech.audio.container import ends_within_a_page, forwarded, slack, stated_length, unclosed
 from speech.audio.resample import Resampler
+from speech.audio.samples import unfit
 from speech.errors import SpeechError
+from speech.streaming.closing import Closing
 
 STDIN = "-"
 MAX_CHANNELS = 1024  # as in libsndfile
-SLACK, MP3_SLACK = 0.05, 0.2  # seconds by which a file may be shorter than its header says; MP3 counts in frames
 SHORTEST = 0.025  # seconds: one analysis window, the least in which anything can be heard
-ENDLESS = 0x7FFFFF00  # programs that write into a pipe state at least this many bytes
 
 Channel = int | Literal["mix"] | None
 """Which channel to hear: its number from 1 on, "mix" for the mean of all; None: the mean of two, of more an error."""
@@ -63,11 +63,12 @@ class Pcm:
         return np.dtype("<i2" if self.encoding == "s16le" else "<f4")
 
 
-class Reader:
+class Reader(Closing):
     """A sound file (any format, rate, channel count and sample type that libsndfile reads), decoded block by block.
 
-    path: a file, or "-" for standard input: raw samples if `pcm` says how to read them, else a stream with a header
-    that can be decoded without seeking (WAV with any stated length, AIFF, AU, Ogg). channel: see `Channel`.
+    path: a file, or "-" for standard input: raw samples if `pcm` says how to read them, else with a header. Through a
+    pipe WAV (with any stated length), AIFF, AU and Ogg are decoded as they come, FLAC and MP3 once they are complete.
+    channel: see `Channel`.
 
     A SpeechError tells of a file that is missing, a folder, empty, unreadable, without samples, that has no such
     channel or several and none was chosen, that holds samples which are not finite, or that was cut short: then after
@@ -77,7 +78,8 @@ class Reader:
     def __init__(self, path: str | os.PathLike[str], pcm: Pcm | None = None, channel: Channel = None) -> None:
         self.name = "standard input" if str(path) == STDIN else f"'{path}'"
         self.length: int | None = None
-        self._stated, self._slack = 0, SLACK  # samples that the header promises, 0 where it does not say
+        self._stated, self._slack = 0, 0.0  # samples that the header promises (0: it does not say), seconds less
+        self._cut = False
         if str(path) != STDIN:
             _check(Path(path), self.name)
         elif sys.stdin is None:
@@ -86,27 +88,22 @@ class Reader:
             file = self._file = self._decoder(path)
             self.sample_rate, channels = file.samplerate, file.channels
             if file.seekable():
-                self.length, self._stated = file.frames, _stated_length(file)
-            if file.format == "MP3":
-                self._slack = MP3_SLACK
+                self.length, self._stated, self._slack = file.frames, stated_length(file), slack(file)
+                self._cut = file.format == "OGG" and str(path) != STDIN and ends_within_a_page(path)
             self._pull: Callable[[int], np.ndarray] = lambda n: file.read(n, dtype="float32", always_2d=True)
         else:
             stdin = str(path) == STDIN
-            raw = self._file = sys.stdin.buffer if stdin else Path(path).open("rb")  # noqa: SIM115 (__exit__ closes it)
+            raw = self._file = sys.stdin.buffer if stdin else Path(path).open("rb")  # noqa: SIM115 (close does)
             self.sample_rate, channels = pcm.sample_rate, pcm.channels
             self._pull = lambda n: _unpack(raw.read(n * pcm.channels * pcm.dtype.itemsize), pcm)
         try:
             self._column = _column(channel, channels, self.name)
         except SpeechError:
-            self.__exit__(None, None, None)
+            self.close()
             raise
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """Close the file; standard input stays open. Closing twice is fine."""
         if sys.stdin is None or self._file is not sys.stdin.buffer:
             self._file.close()
 
@@ -128,18 +125,24 @@ class Reader:
                 f"expected {self._stated / self.sample_rate:.2f} s of sound as the header of {self.name} says, but it "
                 f"ends after {start / self.sample_rate:.2f} s: it was cut short; fetch or export it again"
             )
+        if self._cut:
+            raise SpeechError(
+                f"expected {self.name} to go on, but it stops within a page after {start / self.sample_rate:.2f} s: "
+                "it was cut short; fetch or export it again"
+            )
 
     def _decoder(self, path: str | os.PathLike[str]) -> soundfile.SoundFile:
         try:
-            if str(path) == STDIN:
-                return soundfile.SoundFile(sys.stdin.fileno(), closefd=False)
-            name = os.fsencode(path) if os.name == "posix" else path  # which need not be text
-            return soundfile.SoundFile(name)  # type: ignore[arg-type]
+            return _opened(sys.stdin.fileno() if str(path) == STDIN else path)
+        except OSError as error:
+            raise SpeechError(f"expected a sound file, got {self.name}: {error.strerror}; check the path") from error
         except (soundfile.LibsndfileError, TypeError) as error:  # TypeError: the name ends in .raw
             reason = getattr(error, "error_string", str(error)).rstrip(".")
             if "SF_INFO struct incomplete" in reason:
                 reason = "its header states no usable sample rate"
-            remedy = "convert it to wav" if str(path) != STDIN else "pipe wav, pass the file by its name"
+            remedy = (
+                "pipe wav, pass the file by its name" if str(path) == STDIN else "convert it to wav, as ffmpeg does"
+            )
             raise SpeechError(
                 f"expected a sound file (wav, flac, mp3, ogg, opus, ...), got {self.name}, which cannot be decoded "
                 f"({reason}): {remedy}, or say how raw samples are to be read"
@@ -156,11 +159,9 @@ class Reader:
                 "damaged, or cannot be read through a pipe"
             ) from error
         mono = block.mean(1) if self._column is None else block[:, self._column]
-        if not np.isfinite(mono).all():
-            at += int(np.argmin(np.isfinite(mono))) / self.sample_rate
-            raise SpeechError(
-                f"expected finite samples, got NaN or infinity in {self.name} at {at:.3f} s: export the recording again"
-            )
+        if fault := unfit(mono):
+            at += fault[0] / self.sample_rate
+            raise SpeechError(f"expected {fault[1]} in {self.name} at {at:.3f} s: export the recording again")
         return np.ascontiguousarray(mono)
 
 
@@ -192,19 +193,20 @@ def blocks(
         yield from _at_rate(reader, sample_rate, block_seconds)
 
 
-def _stated_length(file: soundfile.SoundFile) -> int:
-    """Samples a channel that the header promises, 0 where it leaves that open.
-
-    libsndfile corrects the length of a file that ends early, and says so only in its log. Of an MP3 file without a Xing
-    header it guesses the length from the bitrate of the first frame, and calls that bitrate constant.
-    """
-    if file.format == "MP3" and re.search(r"^\s*bitrate mode\s*: constant", file.extra_info, re.MULTILINE):
-        return 0
-    sizes = re.search(r"^\s*(?:data|SSND|Data Size)\s*: (\d+) \(should be (\d+)\)", file.extra_info, re.MULTILINE)
-    if sizes is None:
-        return file.frames
-    stated, there = int(sizes[1]), int(sizes[2])
-    return round(file.frames * stated / there) if there and 0 < stated < ENDLESS else 0
+def _opened(source: int | str | os.PathLike[str]) -> soundfile.SoundFile:
+    """A file by its name, or an open one by its descriptor, which stays open, as libsndfile decodes it."""
+    numbered = isinstance(source, int)
+    regular = stat.S_ISREG(os.stat(source).st_mode)
+    if regular:
+        name = source if numbered or os.name != "posix" else os.fsencode(source)  # which need not be text
+        file = soundfile.SoundFile(name, closefd=False)  # type: ignore[arg-type]
+        if not unclosed(file):
+            return file
+        file.close()
+    descriptor = os.dup(source) if numbered else os.open(source, os.O_RDONLY)
+    if regular:
+        os.lseek(descriptor, 0, os.SEEK_SET)
+    return soundfile.SoundFile(forwarded(descriptor))
 
 
 def _check(path: Path, name: str) -> None:

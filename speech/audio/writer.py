@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import os
 from pathlib import Path
-from types import TracebackType
-from typing import Self
+from typing import Any
 
 import numpy as np
 import soundfile
 
 from speech.errors import SpeechError
+from speech.streaming.closing import Closing
 
 FORMATS = {
     ".wav": ("WAV", "PCM_16"),
@@ -24,7 +25,7 @@ FORMATS = {
 SLICE = 1 << 15  # samples at a time: libsndfile's Vorbis encoder takes its whole input on the stack
 
 
-class Writer:
+class Writer(Closing):
     """A mono sound file at `sample_rate` Hz, whose format follows from its name's ending (one of `FORMATS`).
 
     What has been written is kept, whatever happens after: inside `with`, leaving by an exception closes the file too.
@@ -40,7 +41,7 @@ class Writer:
             )
         kind, encoding = FORMATS[self.path.suffix.lower()]
         try:
-            self._raw = self.path.open("wb")
+            self._raw = _Remembering(self.path, "w")
         except OSError as error:
             raise SpeechError(f"expected to write '{path}', but {error.strerror}: choose another place") from error
         try:
@@ -51,14 +52,6 @@ class Writer:
             raise SpeechError(
                 f"expected a rate that {kind} can hold, got {sample_rate} Hz for '{path}': write wav or flac"
             ) from error
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     @property
     def seconds(self) -> float:
@@ -77,13 +70,44 @@ class Writer:
         try:
             for start in range(0, len(x), SLICE):
                 self._file.write(x[start : start + SLICE])
-        except (soundfile.LibsndfileError, OSError) as error:
-            raise SpeechError(
-                f"expected to write '{self.path}', but it failed after {self.seconds:.1f} s: {error}"
-            ) from error
+        except (soundfile.LibsndfileError, AssertionError) as error:  # soundfile asserts that all was written
+            raise self._failed(self._raw.failure or error) from error
+        if self._raw.failure:
+            raise self._failed(self._raw.failure)
         self.length += len(x)
 
     def close(self) -> None:
         """Complete the file. Again is harmless."""
-        self._file.close()
-        self._raw.close()
+        if self._raw.closed:
+            return
+        try:
+            self._file.close()
+        except soundfile.LibsndfileError as error:
+            raise self._failed(self._raw.failure or error) from error
+        finally:
+            self._raw.close()
+        if self._raw.failure:
+            raise self._failed(self._raw.failure)
+
+    def _failed(self, error: Exception) -> SpeechError:
+        reason = error.strerror if isinstance(error, OSError) else error
+        return SpeechError(
+            f"expected to write '{self.path}', but it failed after {self.seconds:.1f} s ({reason}): "
+            "make room, or choose another place"
+        )
+
+
+class _Remembering(io.FileIO):
+    """A file that libsndfile writes to by callbacks, which can raise nothing; `failure` keeps what went wrong first."""
+
+    failure: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        """Write bytes; returns how many, fewer than all only where it fails."""
+        done = 0
+        try:
+            while done < len(data):
+                done += super().write(data[done:])
+        except OSError as error:
+            self.failure = self.failure or error
+        return done

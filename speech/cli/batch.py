@@ -45,6 +45,7 @@ class Tally:
 
     def fail(self, name: str, error: Exception) -> None:
         """Remember what is wrong with one job."""
+        name = "standard input" if name == str(STANDARD_INPUT) else name
         self.failed.append(str(error) if name in str(error) else f"{name}: {error}")
 
     def more(self) -> list[str]:
@@ -91,6 +92,13 @@ def appearing(path: Path) -> Iterator[Path]:
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def named(files: Sequence[str]) -> list[Path]:
+    """The paths that a command line names. Raises SpeechError for an empty name, which would be the current folder."""
+    if "" in files:
+        raise SpeechError("expected the name of a file or a folder, got an empty one: see whether a variable is unset")
+    return [Path(file) for file in files]
 
 
 def plan(sources: Sequence[Path], folder: Path | None, suffixes: dict[str, str]) -> list[Job]:
@@ -157,3 +165,5 @@ def write_whole(path: Path, text: str) -> None:
         raise SpeechError(
             f"expected to write {path}, got {error.strerror or error}: choose another --output folder"
         ) from error
+    finally:
+        part.unlink(missing_ok=True)

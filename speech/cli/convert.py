@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from speech.cli import live_convert, recogniser, synthesiser
-from speech.cli.batch import STANDARD_INPUT, Job, Tally, appearing, make_folder, pace, plan
+from speech.cli.batch import AUDIO_SUFFIXES, STANDARD_INPUT, Job, Tally, appearing, make_folder, named, pace, plan
 from speech.cli.manifest import Results
 from speech.cli.output import AsJson, emit, note, progress
 from speech.cli.synthesize import Format
@@ -75,7 +75,7 @@ def convert(
         return live_convert.convert_live(converter, [target, *further], options, as_json)
     if not files or out is None:
         raise typer.BadParameter("expected recordings and --out DIR, or --live", param_hint="FILE")
-    jobs, folder = planned([Path(file) for file in files], out, form)
+    jobs, folder = planned(named(files), out, form)
     results = None if folder != out else Results(folder)
     asked = {"target": to, "model": model, "steps": steps}
     batch = Batch(verb="converted", folder=folder, as_json=as_json, asked=asked, results=results)
@@ -107,12 +107,16 @@ def planned(sources: list[Path], out: Path, form: Format) -> tuple[list[Job], Pa
 
     Raises SpeechError where one file is named for several recordings, and where a recording would be written over.
     """
-    named = out.suffix.lower() in {f".{known}" for known in Format} and not out.is_dir()
-    folder = out.parent if named else out
+    own = out.suffix.lower() in {f".{known}" for known in Format} and not out.is_dir()
+    if not own and out.suffix.lower() in AUDIO_SUFFIXES and not out.is_dir():
+        raise SpeechError(
+            f"expected --out as a folder or a name that ends in .{', .'.join(Format)}, got {out}: change it"
+        )
+    folder = out.parent if own else out
     jobs = plan(sources, folder, {"sound": f".{form}"})
-    if named and len(jobs) > 1:
+    if own and len(jobs) > 1:
         raise SpeechError(f"expected a folder for {len(jobs)} recordings, got the file {out}: pass --out DIR")
-    if named:
+    if own:
         jobs = [Job(jobs[0].source, {"sound": out})]
     elif out not in sources:  # what an earlier run wrote below a folder of recordings is no recording
         jobs = [job for job in jobs if job.source in sources or out.resolve() not in job.source.resolve().parents]
@@ -200,15 +204,31 @@ class Batch(Tally):
                 bar.update(task, advance=1, factor=factor)
 
     def convert(self, job: Job, converter: Converter, target: str) -> float:
-        """Make one file, whole or not at all; returns its length in seconds."""
+        """Make one file; returns its length in seconds.
+
+        Of a recording that breaks off there is a file too, of what came before; it is not among the results, so that
+        the next run makes it again. What cannot be written is not there at all.
+        """
         from speech.audio.writer import Writer
 
         source, begin = "-" if job.source == STANDARD_INPUT else job.source, time.perf_counter()
+        pieces, failure = converter.pieces(source, target), None
         with appearing(job.outputs["sound"]) as part, Writer(part, converter.output_rate) as file:
-            for piece in converter.pieces(source, target):
+            while True:
+                try:
+                    piece = next(pieces)
+                except StopIteration:
+                    break
+                except SpeechError as error:
+                    if not file.length:
+                        raise
+                    failure = error
+                    break
                 file.write(piece)
         self.busy += time.perf_counter() - begin
         self.audio += file.seconds
+        if failure:
+            raise SpeechError(f"{failure} (what came before is in {job.outputs['sound']})") from failure
         return file.seconds
 
     def more(self) -> list[str]:

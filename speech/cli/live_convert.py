@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -84,7 +85,8 @@ def convert_live(converter: Converter, targets: Sequence[str], options: Options,
     """
     from speech.audio.device import rescan
     from speech.audio.duplex import Playback
-    from speech.vc.live import Live, Mode, Settings
+    from speech.vc.ends import Mode
+    from speech.vc.live import Live, Settings
 
     names = [converter.take_up(target) for target in targets] or [converter.take_up(None)]
     source, recording = _source(converter, options)
@@ -165,7 +167,7 @@ def _key(pressed: Pressed | None, seconds: float) -> str:
 
 def _obey(key: str, live: Live, others: Iterator[str]) -> bool:
     """Do what a key says; false to quit. Keys that mean nothing are ignored."""
-    from speech.vc.live import Mode
+    from speech.vc.ends import Mode
 
     if key in ("p", "m"):
         wanted = Mode.DRY if key == "p" else Mode.MUTED
@@ -180,11 +182,24 @@ def _wait_for_devices(live: Live, pressed: Pressed | None) -> bool:
     """Wait until lost devices are back; false when a key says to quit."""
     lost = " and ".join(f"'{end.name}'" for end in (live.source, live.sink) if not end.alive)
     note(f"no sound passes {lost} any more: plug it in again, conversion goes on by itself")
-    while not live.resume():
+    while not _resumed(live):
         if _key(pressed, STATUS_SECONDS) == "q":
             return False
     note("sound is back")
     return True
+
+
+def _resumed(live: Live) -> bool:
+    """Whether lost devices are back. ALSA and PortAudio, which print every attempt that fails, are not heard."""
+    sys.stderr.flush()
+    usual = os.dup(2)
+    try:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        return live.resume()
+    finally:
+        os.dup2(usual, 2)
+        os.close(usual)
 
 
 def _state(delay: Delay, as_json: bool) -> None:

@@ -60,9 +60,12 @@ app.command(context_settings=project.PASS_THROUGH)(project.bench)
 
 def _version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version
+        from importlib.metadata import PackageNotFoundError, version
 
-        print(version("streaming-speech"))
+        try:
+            print(version("streaming-speech"))
+        except PackageNotFoundError:
+            raise typer.BadParameter("the package is not installed: pip install -e .", param_hint="--version") from None
         raise typer.Exit
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from speech.cli import recogniser as options
-from speech.cli.batch import STANDARD_INPUT, Job, Tally, make_folder, pace, plan, write_whole
+from speech.cli.batch import STANDARD_INPUT, Job, Tally, make_folder, named, pace, plan, write_whole
 from speech.cli.output import AsJson, emit, progress
 from speech.errors import SpeechError
 
@@ -62,7 +62,7 @@ def transcribe(
 ) -> None:
     """Transcribe recordings. A bad one is reported at the end and does not stop the rest."""
     chosen = list(dict.fromkeys(forms or [Format.text]))
-    jobs = plan([Path(file) for file in files], output, {form: form.suffix for form in chosen})
+    jobs = plan(named(files), output, {form: form.suffix for form in chosen})
     if output is None and len(chosen) > 1:
         raise typer.BadParameter("several formats need a folder to write to: --output DIR", param_hint="--format")
     if output is None and len(jobs) > 1 and not as_json and chosen != [Format.text]:

@@ -7,19 +7,22 @@ import pickle
 import re
 import tarfile
 import zlib
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
-from typing import IO, Any, Self
+from typing import IO, Any
 
 import torch
 from torch import Tensor
 
 from speech.errors import SpeechError
+from speech.streaming.closing import Closing
 
 MAX_MEMBERS = 1000
+POINTER = b"version https://git-lfs."
 MAX_BYTES = 32 << 30  # unpacked; ten times the largest public checkpoint of these families
 
 
-class Archive:
+class Archive(Closing):
     """A tar archive, plain or gzipped, whose names and sizes are checked before a byte of content is read.
 
     Nothing is ever unpacked to disk. Members are known by their name without a leading `./`.
@@ -31,7 +34,7 @@ class Archive:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            self._tar = tarfile.open(path, "r:*")  # noqa: SIM115 (closed by __exit__)
+            self._tar = tarfile.open(path, "r:*")  # noqa: SIM115 (close does)
         except FileNotFoundError:
             raise SpeechError(f"expected an archive, but {path} does not exist: check the path") from None
         except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
@@ -42,10 +45,8 @@ class Archive:
             self._tar.close()
             raise
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
+    def close(self) -> None:
+        """Close the file; closing twice is fine."""
         self._tar.close()
 
     @property
@@ -113,10 +114,16 @@ class Archive:
 
     def _broken(self, error: Exception) -> SpeechError:
         reason = error.strerror if isinstance(error, OSError) else None
-        return SpeechError(
-            f"expected {self.path} to be a whole tar archive, it is not ({reason or 'cut short, or of another kind'}): "
-            "fetch it again"
-        )
+        found = f"is not ({reason}): fetch it again" if reason else fault(self.path, "is cut short or of another kind")
+        return SpeechError(f"expected {self.path} to be a whole tar archive, it {found}")
+
+
+def fault(path: Path, usual: str = "is damaged or cut short") -> str:
+    """What is wrong with a file that cannot be read, and what to do. usual: what it is if nothing else shows."""
+    with suppress(OSError), path.open("rb") as file:
+        if file.read(len(POINTER)) == POINTER:
+            return "is a pointer of Git LFS to the weights: run `git lfs pull` where it was cloned"
+    return f"{usual}: fetch it again"
 
 
 def read_tensors(file: IO[bytes], name: str) -> dict[str, Tensor]:

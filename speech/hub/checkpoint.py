@@ -20,7 +20,8 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from speech.errors import SpeechError
-from speech.hub.schema import from_tree, to_tree
+from speech.hub.archive import fault
+from speech.hub.schema import from_tree, read_yaml, to_tree
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ class Family:
         return {WEIGHTS, CONFIG, CARD, *self.optional, *(name for names in self.files for name in names)}
 
 
+SPARE = 1 << 26  # numbers that a model may hold beside its weights while it is built, such as tables of positions
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.yaml", "README.md"
 TOKENIZERS = ("tokenizer.model", "vocab.txt")  # SentencePiece, WordPiece
 TEXT_TOKENIZER, VOICES = "tokenizer.json", "voices.safetensors"  # byte pairs
@@ -161,10 +163,7 @@ def read_config(folder: Path) -> tuple[str, Any]:
     if not folder.is_dir():
         raise SpeechError(f"expected a checkpoint folder, {folder} is none: check the path")
     path = _existing(folder / CONFIG)
-    try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SpeechError(f"expected {path} to be plain YAML, it is not: {' '.join(str(error).split())}") from error
+    tree = read_yaml(path.read_bytes(), str(path))
     family = tree.pop("family", None) if isinstance(tree, dict) else None
     if not isinstance(family, str) or family not in FAMILIES:
         raise SpeechError(f"expected {path} to name a family of {', '.join(FAMILIES)}, got {family!r}")
@@ -189,10 +188,11 @@ def build(kind: type[nn.Module], config: Any, tensors: dict[str, Tensor], source
     """A module of `kind` with exactly these tensors, of which it becomes the owner. source: for messages.
 
     Raises:
-        SpeechError: the configuration cannot be built, or tensors are missing, left over or of another shape.
+        SpeechError: the configuration cannot be built, or tensors are missing, left over, of another shape or not
+            finite.
     """
     try:
-        with _Unfilled():
+        with _Unfilled(2 * sum(tensor.numel() for tensor in tensors.values()) + SPARE):
             model = kind(config)
     except (ValueError, RuntimeError, TypeError, ArithmeticError, LookupError) as error:
         raise SpeechError(f"expected a configuration that can be built in {source}, it cannot: {error}") from error
@@ -214,20 +214,45 @@ def build(kind: type[nn.Module], config: Any, tensors: dict[str, Tensor], source
         raise SpeechError(
             f"expected the tensors of {source} to fit its configuration, but {', '.join(faults[:3])}{more}"
         )
+    spoiled = [name for name, tensor in tensors.items() if not _finite(tensor)]
+    if spoiled:
+        raise SpeechError(
+            f"expected finite weights in {source}, but NaN or infinity is in {', '.join(spoiled[:3])}: "
+            "fetch the checkpoint again, or take an earlier one of its training"
+        )
     model.load_state_dict(tensors, assign=True)
     return model
 
 
-class _Unfilled(TorchFunctionMode):
-    """Spares a model that is about to be loaded the drawing of random weights, which takes longer than reading them."""
+def _finite(tensor: Tensor) -> bool:
+    """Whether all values are finite: a sum is not if one of them is not, and is made without a tensor of answers."""
+    return not tensor.is_floating_point() or bool(tensor.sum(dtype=torch.float32).isfinite())
 
+
+class _Unfilled(TorchFunctionMode):
+    """Spares a model that is about to be loaded the drawing of random weights, which takes longer than reading them.
+
+    most: numbers that it may hold. A configuration that asks for more, however many layers, is refused while it is
+    built: a ValueError.
+    """
+
+    makes = (torch.empty, torch.zeros, torch.ones)
     draws = (Tensor.uniform_, Tensor.normal_, nn.init.uniform_, nn.init.normal_, nn.init.kaiming_uniform_)
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self.left = most
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         if func in self.draws:
             return args[0] if args else kwargs["tensor"]
-        return func(*args, **kwargs)
+        made = func(*args, **kwargs)
+        if func in self.makes:
+            self.left -= made.numel()
+            if self.left < 0:
+                raise ValueError("it asks for a much larger model than the weights are of")
+        return made
 
 
 @contextmanager
@@ -264,7 +289,7 @@ def _whole(path: Path) -> Iterator[Path]:
     try:
         yield _existing(path)
     except (SafetensorError, OSError) as error:
-        raise SpeechError(f"expected {path} to be whole, it is damaged or cut short: fetch it again") from error
+        raise SpeechError(f"expected {path} to be whole, it {fault(path)}") from error
 
 
 def _existing(path: Path) -> Path:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from speech.config import cache_folder
 from speech.errors import SpeechError
-from speech.hub.public import FILES, is_foreign, is_meanvc, is_public, is_whisper
+from speech.hub.public import FILES, is_cosyvoice, is_foreign, is_meanvc, is_public, is_whisper
 
 BUNDLED = Path(__file__).parent / "bundled"
 BUNDLED_NAMES = ("asr", "tts", "vc")
@@ -72,10 +72,17 @@ def import_foreign(path: Path, folder: Path) -> Path:
         from speech.hub.whisper.folder import convert
     elif is_meanvc(path):
         from speech.hub.meanvc.model import convert
-    elif path.is_dir():
+    elif is_cosyvoice(path):
         from speech.hub.cosyvoice.folder import convert
-    else:
+    elif path.suffix == ".nemo":
         from speech.hub.nemo.file import convert
+    elif (path / "config.yaml").is_file():
+        raise SpeechError(f"expected a foreign model, {path} is a checkpoint folder already: name it as the --model")
+    else:
+        raise SpeechError(
+            f"expected a .nemo or a .pt file, or a folder with the files of CosyVoice, MeanVC or a Whisper, got {path}"
+            f"{'' if path.exists() else ', which does not exist'}: name a file or a folder as it was published"
+        )
     return convert(path, folder)
 
 

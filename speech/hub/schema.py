@@ -3,10 +3,29 @@
 from __future__ import annotations
 
 import dataclasses
+import reprlib
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+import yaml
+
 from speech.errors import SpeechError
+
+
+def read_yaml(text: bytes, source: str) -> Any:
+    """Plain YAML data; tags are refused, so that nothing is executed. source: for messages. Raises SpeechError."""
+    try:
+        return yaml.safe_load(text.decode())
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # also of bytes, dates and numbers that are none
+        why = "it is nested too deeply" if isinstance(error, RecursionError) else " ".join(str(error).split())
+        raise SpeechError(f"expected {source} to be plain YAML, it is not ({why}): fetch it again") from error
+
+
+def shown(value: Any) -> str:
+    """A value as messages show it, cut short: by aliases a small YAML file stands for a huge tree."""
+    short = reprlib.Repr()
+    short.maxlevel = 2
+    return short.repr(value)
 
 
 def to_tree(value: Any) -> Any:
@@ -45,12 +64,12 @@ def from_tree(kind: Any, tree: Any, at: str) -> Any:
         return float(tree)
     if type(tree) is kind:
         return tree
-    raise SpeechError(f"expected {at} to be {_named(kind)}, got {tree!r}: correct this value")
+    raise SpeechError(f"expected {at} to be {_named(kind)}, got {shown(tree)}: correct this value")
 
 
 def _dataclass(kind: Any, tree: Any, at: str) -> Any:
     if not isinstance(tree, dict):
-        raise SpeechError(f"expected {at} to be a mapping with the fields of {kind.__name__}, got {tree!r}")
+        raise SpeechError(f"expected {at} to be a mapping with the fields of {kind.__name__}, got {shown(tree)}")
     fields = dataclasses.fields(kind)
     names = [f.name for f in fields]
     unknown = [str(key) for key in tree if key not in names]

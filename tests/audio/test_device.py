@@ -96,6 +96,8 @@ x = np.load("{played}")
 with Speaker(16000) as speaker:
     for i in range(0, len(x), 700):
         speaker.write(x[i : i + 700])
+        if i == 7000:
+            time.sleep(0.1)  # the processor has other things to do
 time.sleep(0.4)
 record.terminate(); record.wait()
 print("done", speaker.underflows)

@@ -152,9 +152,37 @@ def test_wav_through_a_pipe(size: int | None) -> None:
     assert piped(data, "sum(map(len, blocks('-', 16000, 0.1)))") == "16000\n"
 
 
-def test_what_cannot_come_through_a_pipe_is_said(tmp_path: Path) -> None:
+@pytest.mark.parametrize("suffix", ["flac", "mp3"])
+def test_what_is_not_decoded_in_one_direction_comes_through_a_pipe_too(tmp_path: Path, suffix: str) -> None:
+    soundfile.write(tmp_path / f"x.{suffix}", TONE, RATE)
+    heard = float(np.abs(read(tmp_path / f"x.{suffix}").samples).sum())
+    said = piped((tmp_path / f"x.{suffix}").read_bytes(), "float(np.abs(read('-').samples).sum())")
+    assert float(said) == pytest.approx(heard, rel=1e-5)
+
+
+def test_a_named_pipe_is_read_like_a_file(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "x.flac", TONE, RATE)
-    for data in ((tmp_path / "x.flac").read_bytes(), b"no sound at all", b""):
+    os.mkfifo(tmp_path / "pipe")
+    with subprocess.Popen(["cp", tmp_path / "x.flac", tmp_path / "pipe"]) as copying:
+        np.testing.assert_array_equal(read(tmp_path / "pipe").samples, read(tmp_path / "x.flac").samples)
+        assert copying.wait(timeout=20) == 0
+
+
+@pytest.mark.parametrize("whole", [36, 0])
+def test_a_wav_that_was_never_completed_is_read(tmp_path: Path, whole: int) -> None:
+    data = wav(data=pcm16(TONE), size=0)
+    data = data[:4] + struct.pack("<I", whole) + data[8:]
+    np.testing.assert_allclose(read(save(tmp_path / "x.wav", data)).samples, TONE, atol=1e-4)
+    assert piped(data, "sum(map(len, blocks('-', 16000, 0.1)))") == "16000\n"
+
+
+@pytest.mark.parametrize("size", [0x7FFFF000, 0xFFFFFFFF])
+def test_the_length_that_a_pipe_was_given_is_none(tmp_path: Path, size: int) -> None:
+    assert read(save(tmp_path / "x.wav", wav(data=pcm16(TONE), size=size))).seconds == 1.0
+
+
+def test_what_cannot_come_through_a_pipe_is_said() -> None:
+    for data in (b"no sound at all", b"RIFF", b""):
         said = piped(data, "read('-')")
         assert said.startswith("SpeechError expected a sound file")
         assert "pass the file by its name" in said
@@ -213,6 +241,15 @@ def test_samples_that_are_no_numbers(tmp_path: Path, value: float) -> None:
     assert len(np.concatenate(got)) == 6400  # what came before is not lost
 
 
+@pytest.mark.parametrize("value", [32000.0, 1e30])
+def test_samples_that_were_not_scaled(tmp_path: Path, value: float) -> None:
+    x = TONE.copy()
+    x[8000:] = value
+    soundfile.write(tmp_path / "x.wav", x, RATE, subtype="FLOAT")
+    with pytest.raises(SpeechError, match=r"expected samples in \[-1, 1\], got .* in '.*x\.wav' at 0\.500 s"):
+        read(tmp_path / "x.wav")
+
+
 @pytest.mark.parametrize("rate", [RATE, RATE // 2])
 def test_a_wav_that_was_cut_short_says_so_after_what_is_there(tmp_path: Path, rate: int) -> None:
     data = wav(data=pcm16(TONE))
@@ -241,6 +278,17 @@ def test_an_mp3_that_was_cut_short_says_so_after_what_is_there(tmp_path: Path) -
     with pytest.raises(SpeechError, match=r"expected 4\.\d\d s .* ends after 1\.\d\d s: it was cut short"):
         got.extend(blocks(path, RATE, 0.1))
     assert len(np.concatenate(got)) > 1.5 * RATE
+
+
+def test_an_ogg_that_was_cut_short_says_so_after_what_is_there(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).normal(0, 0.1, 4 * RATE)
+    soundfile.write(tmp_path / "whole.ogg", noise, RATE)
+    whole, got = (tmp_path / "whole.ogg").read_bytes(), []
+    assert read(tmp_path / "whole.ogg").seconds == pytest.approx(4, abs=0.1)
+    for size in (len(whole) * 2 // 3, len(whole) - 1):
+        with pytest.raises(SpeechError, match=r"stops within a page after \d\.\d\d s: it was cut short"):
+            got.extend(blocks(save(tmp_path / "x.ogg", whole[:size]), RATE, 0.1))
+        assert len(np.concatenate(got)) > RATE
 
 
 def test_of_an_mp3_without_a_header_no_length_is_expected(tmp_path: Path) -> None:

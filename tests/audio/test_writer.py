@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +47,34 @@ def test_what_was_written_is_kept(tmp_path: Path) -> None:
         with pytest.raises(SpeechError):
             writer.write(np.full(10, np.inf))
     assert read(tmp_path / "x.wav").seconds == 1.0
+
+
+@contextmanager
+def files_of_at_most(size: int) -> Iterator[None]:
+    """Within, writing beyond so many bytes of a file fails, as it does on a full disk."""
+    usual = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, usual[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+
+
+@pytest.mark.parametrize("ending", FORMATS)
+def test_a_full_disk_is_one_sentence_and_keeps_what_was_written(
+    tmp_path: Path, ending: str, capfd: pytest.CaptureFixture
+) -> None:
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, 12000).astype(np.float32)
+
+    def fill() -> None:
+        with files_of_at_most(30_000), Writer(tmp_path / f"a{ending}", 48000) as writer:
+            for _ in range(200):
+                writer.write(noise)
+
+    with pytest.raises(SpeechError, match=rf"write '.*a{ending}', but it failed after .* s \(File too large\)"):
+        fill()
+    assert "Traceback" not in capfd.readouterr().err
+    assert 25_000 < (tmp_path / f"a{ending}").stat().st_size <= 30_000
 
 
 def test_errors_are_told(tmp_path: Path) -> None:

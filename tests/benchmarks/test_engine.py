@@ -91,7 +91,7 @@ def test_everyone_has_their_turns_in_time() -> None:
             return due + self.period
 
     people, watched = [Person(0.05), Person(0.1), Person(math.inf)], []
-    late = attend(people, 1.3, 0.05, lambda: watched.append(1))
+    late = np.array([*attend(people, 1.3, 0.05, lambda: watched.append(1))])
     assert [len(person.turns) for person in people] == pytest.approx([26, 13, 1], abs=1)
     assert len(watched) == 1 and len(late) == sum(len(person.turns) for person in people) and late.min() >= 0
 

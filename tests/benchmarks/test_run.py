@@ -5,12 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 import sentencepiece
 import torch
 
+from benchmarks import cli_help, run
 from benchmarks.ledger import FIELDS, Context, record, rows
 from benchmarks.measure import Result, Samples
 from benchmarks.registry import BENCHMARKS
@@ -79,6 +82,27 @@ def test_a_recording(tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_table_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["cli-help", "--smoke"]) == 0
     assert "speech --help" in capsys.readouterr().out
+
+
+def test_what_was_measured_before_a_benchmark_broke_off_is_not_lost(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def measured(_: object) -> Iterator[Result]:
+        for value in (1.0, 2.0):
+            yield Result("case", "turn", value, "ms")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli_help, "run", measured)
+    monkeypatch.setattr(run, "record", partial(record, path=tmp_path / "ledger.csv"))
+    with pytest.raises(KeyboardInterrupt):
+        main(["cli-help", "--json", "--record"])
+    assert [row["value"] for row in lines(capsys)] == [1.0, 2.0]
+    assert len((tmp_path / "ledger.csv").read_text().splitlines()) == 3
+
+
+def test_a_machine_without_git_has_no_commit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    assert Context.here().commit == ""
 
 
 def test_the_ledger_grows(tmp_path: Path) -> None:

@@ -33,3 +33,14 @@ def test_the_text_grows_as_speech_does() -> None:
         heard = stream.texts["memory"]["heard"].item() * config.frame
         assert abs(heard - stream.at / RATE) < 0.1
         assert stream.ids == SPOKEN.guard.most(heard)
+
+
+def test_hours_of_silence(capsys: pytest.CaptureFixture[str]) -> None:
+    before = torch.get_num_threads()
+    assert main(["whisper", "--smoke", "--silence", "0.05", "--json"]) == 0
+    torch.set_num_threads(before)
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    events = {row["case"]: row["value"] for row in rows if row["metric"] == "events"}
+    assert events == {"tiny, causal, 300 ms": 0, "tiny, plain": 0}
+    kept = [row["value"] for row in rows if row["metric"] == "snapshot" and "causal" in row["case"]]
+    assert len(kept) == 3 and max(kept) - min(kept) < 10_000

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from speech.cli.batch import STANDARD_INPUT, Job, plan, write_whole
+from speech.cli.batch import STANDARD_INPUT, Job, Tally, named, plan, write_whole
 from speech.errors import SpeechError
 
 SUFFIXES = {"text": ".txt", "srt": ".srt"}
@@ -50,6 +50,20 @@ def test_shared_outputs_and_empty_folders_are_refused(tmp_path: Path) -> None:
         plan([tmp_path / "empty"], None, SUFFIXES)
 
 
+def test_an_empty_name_is_not_the_current_folder() -> None:
+    assert named(["a.wav", "-"]) == [Path("a.wav"), STANDARD_INPUT]
+    with pytest.raises(SpeechError, match="got an empty one"):
+        named(["a.wav", ""])
+
+
+def test_failures_name_their_job_once() -> None:
+    tally = Tally(verb="heard")
+    tally.fail("-", SpeechError("expected sound, got standard input, which holds none"))
+    tally.fail("a.wav", SpeechError("expected sound, got 'a.wav'"))
+    tally.fail("b.wav", SpeechError("expected a rate"))
+    assert [failure.partition(" ")[0] for failure in tally.failed] == ["expected", "expected", "b.wav:"]
+
+
 def test_done_means_every_output_is_there_and_newer(tmp_path: Path) -> None:
     source = tmp_path / "a.wav"
     touch(source)
@@ -69,6 +83,7 @@ def test_a_failed_write_leaves_what_was_there(tmp_path: Path) -> None:
     with pytest.raises(UnicodeEncodeError):
         write_whole(path, "second \ud800\n")
     assert path.read_text() == "first\n"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.txt"]
     touch(tmp_path / "file")
     with pytest.raises(SpeechError, match="--output"):
         write_whole(tmp_path / "file" / "a.txt", "x")

@@ -73,6 +73,20 @@ def test_a_batch_goes_on_past_bad_recordings_and_resumes(model: Path, recordings
     assert "2 converted" in other.stderr and "done before" not in other.stderr
 
 
+def test_what_came_before_a_cut_is_kept_and_made_again(model: Path, recordings: Path, tmp_path: Path) -> None:
+    plain, out = recordings / "plain.wav", tmp_path / "out"
+    whole = plain.read_bytes()
+    plain.write_bytes(whole[: len(whole) * 3 // 4])
+    command = (plain, "--to", "ben", "--model", model, "--out", out)
+    first = run(*command)
+    assert first.exit_code == 1 and "it was cut short" in first.stderr and "0 converted, 1 failed" in first.stderr
+    assert f"what came before is in {out / 'plain.wav'}" in first.stderr
+    assert 0 < soundfile.info(out / "plain.wav").duration <= 0.3
+    plain.write_bytes(whole)
+    assert run(*command).exit_code == 0
+    assert soundfile.info(out / "plain.wav").duration == pytest.approx(0.4)
+
+
 def test_one_file_into_another_format(model: Path, recordings: Path, tmp_path: Path) -> None:
     for number in range(2):
         soundfile.write(tmp_path / f"friend{number}.wav", (60 * number + 1) * voice(1.2, seed=number), 16000)
@@ -93,6 +107,7 @@ def test_what_cannot_be_done_is_told_first(model: Path, recordings: Path, tmp_pa
         ((plain, "--to", "ben", "--out", recordings), "would be written over"),
         ((recordings, "--to", "ben", "--out", recordings), "would be written over"),
         ((plain, "--to", "ben", "--out", plain), "would be written over"),
+        ((plain, "--to", "ben", "--out", tmp_path / "a.m4a"), "a name that ends in .wav, .flac"),
     ):
         done = run(*args, "--model", model)
         assert done.exit_code == 1 and sentence in done.stderr, done.output

@@ -8,7 +8,9 @@ import os
 import pty
 import select
 import shutil
+import signal
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -67,6 +69,32 @@ def test_the_delay_that_is_heard_is_the_stated_one(card: Card, converter: Path) 
         pytest.skip("this machine is too busy to play a chirp without gaps")
     assert np.abs(found.delays - found.stated).max() < 0.01
     assert abs(found.status["delay_median_ms"] / 1e3 - found.stated) < 0.005
+
+
+@pytest.mark.usefixtures("sound")
+def test_a_card_that_is_unplugged_for_a_while(converter: Path) -> None:
+    words = [*COMMAND, "convert", "--live", "--json", "--gate", "0", "--budget", "300", "--model", str(converter)]
+    with virtual_card() as card:
+        command = card.command(*words, "--to", "anna")
+        with subprocess.Popen(
+            command, env=ENVIRONMENT, stdin=subprocess.DEVNULL, stdout=-1, stderr=subprocess.STDOUT, text=True
+        ) as program:
+            watchdog = threading.Timer(90, program.kill)
+            watchdog.start()
+
+            def told(words: str) -> bool:
+                assert program.stdout
+                return any(words in line for line in program.stdout)
+
+            assert told('"status"')
+            card.unplug()
+            assert told("plug it in again, conversion goes on by itself")
+            card.plug()
+            assert told("sound is back")
+            assert told('"status"')
+            program.send_signal(signal.SIGINT)
+            assert told("stopped") and program.wait() == 0
+            watchdog.cancel()
 
 
 @pytest.mark.usefixtures("sound")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from speech.asr.model import FastConformer
 from speech.errors import SpeechError
+from speech.hub import checkpoint
 from speech.hub.checkpoint import load_folder, save, tokenizer_named
 from tests.asr.small import small_model
 
@@ -171,3 +173,30 @@ def test_short_weights_are_named(folder: Path, size: int) -> None:
 def test_no_folder(tmp_path: Path) -> None:
     with pytest.raises(SpeechError, match="is none"):
         load_folder(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_weights_that_are_not_finite_are_refused(folder: Path, value: float) -> None:
+    tensors = load_file(folder / "model.safetensors")
+    name = next(iter(tensors))
+    tensors[name].view(-1)[-1] = value
+    save_file(tensors, folder / "model.safetensors")
+    with pytest.raises(SpeechError, match=f"expected finite weights in .*NaN or infinity is in {re.escape(name)}"):
+        load_folder(folder)
+
+
+def test_a_model_much_larger_than_its_weights_is_not_built(folder: Path) -> None:
+    config = folder / "config.yaml"
+    tree = yaml.safe_load(config.read_text())
+    tree["encoder"]["layers"] = 10**9
+    config.write_text(yaml.safe_dump(tree))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checkpoint, "SPARE", 1 << 16)
+        with pytest.raises(SpeechError, match="a much larger model than the weights are of"):
+            load_folder(folder)
+
+
+def test_a_pointer_instead_of_weights_is_named(folder: Path) -> None:
+    (folder / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\nsize 9\n")
+    with pytest.raises(SpeechError, match=r"a pointer of Git LFS.*git lfs pull"):
+        load_folder(folder)

@@ -12,7 +12,7 @@ from speech.asr.encoder import EncoderConfig
 from speech.asr.model import FastConformerConfig, PredictionConfig
 from speech.audio.mel import WHISPER, MelConfig
 from speech.errors import SpeechError
-from speech.hub.schema import from_tree, to_tree
+from speech.hub.schema import from_tree, read_yaml, to_tree
 
 pairs = st.tuples(st.integers(0, 99), st.integers(0, 99))
 contexts = st.tuples(st.integers(0, 9), st.integers(0, 9)).map(lambda pair: (pair[0] * (pair[1] + 1), pair[1]))
@@ -119,3 +119,28 @@ def test_of_several_dataclasses_the_keys_tell_which() -> None:
         from_tree(Drawing, {"shape": {"side": 1.0, "radius": 1.0}}, "x")
     with pytest.raises(SpeechError, match="fit several"):
         from_tree(Drawing, {"shape": {"colour": "red"}}, "x")
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        (b"a: [", "flow"),
+        (b"\xff\xfe", "utf-8"),
+        (b"a: !!python/object/apply:os.getcwd []", "python/object"),
+        (b"day: 2001-99-99", "month"),
+        (b"a: " + b"[" * 50_000, "nested too deeply"),
+    ],
+)
+def test_yaml_that_is_none_is_one_sentence(text: bytes, fault: str) -> None:
+    with pytest.raises(SpeechError, match=f"expected it to be plain YAML.*{fault}") as caught:
+        read_yaml(text, "it")
+    assert "\n" not in str(caught.value)
+
+
+def test_messages_do_not_unfold_aliases() -> None:
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 9)]
+    tree = read_yaml("\n".join(lines).encode(), "it")  # 9 ** 9 letters, were it printed
+    with pytest.raises(SpeechError, match="expected at to be int, got") as caught:
+        from_tree(int, tree, "at")
+    assert len(str(caught.value)) < 1000

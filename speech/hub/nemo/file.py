@@ -6,8 +6,6 @@ import tempfile
 from pathlib import Path
 from typing import Any, Literal, cast
 
-import yaml
-
 from speech.asr.encoder import EncoderConfig
 from speech.asr.model import FastConformer, FastConformerConfig, PredictionConfig
 from speech.audio.mel import MelConfig
@@ -15,6 +13,7 @@ from speech.errors import SpeechError
 from speech.hub.archive import Archive, read_tensors
 from speech.hub.checkpoint import build, save, tokenizer_named
 from speech.hub.nemo.weights import convert_weights
+from speech.hub.schema import read_yaml, shown
 
 MODELS = {
     "EncDecHybridRNNTCTCBPEModel": {"ctc", "rnnt"},
@@ -48,7 +47,7 @@ class Tree:
         kinds = kind if isinstance(kind, tuple) else (kind,)
         if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
             names = " or ".join(k.__name__ for k in kinds)
-            got = "nothing" if value is None else repr(value)
+            got = "nothing" if value is None else shown(value)
             raise SpeechError(f"expected {path} in the .nemo configuration to be {names}, got {got}")
         return value
 
@@ -62,7 +61,7 @@ class Tree:
         if value not in allowed:
             names = " or ".join(repr(a) for a in allowed)
             raise SpeechError(
-                f"expected {path} in the .nemo configuration to be {names}, got {value!r}: "
+                f"expected {path} in the .nemo configuration to be {names}, got {shown(value)}: "
                 "this variant is not supported"
             )
 
@@ -115,7 +114,7 @@ def _mel(source: Tree) -> MelConfig:
     normalize = source.raw("preprocessor.normalize", "per_feature")  # NeMo's own default
     if isinstance(normalize, dict) or normalize in ("per_feature", "all_features"):
         raise SpeechError(
-            f"expected features without normalisation (preprocessor.normalize: NA), got {normalize!r}: "
+            f"expected features without normalisation (preprocessor.normalize: NA), got {shown(normalize)}: "
             "statistics over the whole recording cannot be streamed, so this offline model cannot be imported"
         )
     source.expect("preprocessor.log", (True,), True)
@@ -180,11 +179,11 @@ def _contexts(source: Tree, *, chunked: bool) -> tuple[tuple[int, int], ...]:
     listed = source.get("encoder.att_context_size", list, [-1, -1])
     pairs = listed if listed and isinstance(listed[0], list) else [listed]
     if not all(len(pair) == 2 and all(type(x) is int for x in pair) for pair in pairs):
-        raise SpeechError(f"expected encoder.att_context_size to hold pairs of integers, got {listed!r}")
+        raise SpeechError(f"expected encoder.att_context_size to hold pairs of integers, got {shown(listed)}")
     bounded = tuple((left, right) for left, right in pairs if left >= 0 and right >= 0)
     if not bounded:
         raise SpeechError(
-            f"expected a bounded attention context, got encoder.att_context_size {listed!r}: "
+            f"expected a bounded attention context, got encoder.att_context_size {shown(listed)}: "
             "this offline model listens to the whole recording and cannot be streamed"
         )
     uneven = [pair for pair in bounded if chunked and pair[0] % (pair[1] + 1)]
@@ -203,7 +202,7 @@ def _conv_context(source: Tree) -> tuple[int, int]:
     if not (type(left) is int and type(right) is int and left >= 0 and right >= 0 and left + right + 1 == kernel):
         raise SpeechError(
             f"expected encoder.conv_context_size to be causal or two integers that fit a kernel of {kernel}, "
-            f"got {context!r}"
+            f"got {shown(context)}"
         )
     return left, right
 
@@ -223,12 +222,7 @@ def _prediction(source: Tree) -> PredictionConfig:
 
 
 def _read_config(archive: Archive) -> dict[str, Any]:
-    try:
-        tree = yaml.safe_load(archive.read("model_config.yaml", _TEXT_LIMIT))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SpeechError(
-            f"expected model_config.yaml in {archive.path} to be plain YAML, it is not: {error}"
-        ) from error
+    tree = read_yaml(archive.read("model_config.yaml", _TEXT_LIMIT), f"model_config.yaml in {archive.path}")
     if not isinstance(tree, dict):
         raise SpeechError(f"expected model_config.yaml in {archive.path} to be a mapping, got {type(tree).__name__}")
     return tree
