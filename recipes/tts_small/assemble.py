@@ -73,10 +73,9 @@ def preset_voices(settings: Settings) -> dict[str, Voice]:
     return voices | {name: voice for name, voice in settings.other_voices().items() if name not in voices}
 
 
-def synthesiser(settings: Settings) -> tuple[Synthesiser, dict[str, Voice]]:
-    """The trained parts, ready to speak as after `speech.load`, and its voices, all equally loud."""
-    model, _ = assemble(settings)
+def speaking(settings: Settings, model: SynthesiserModel) -> tuple[Synthesiser, dict[str, Voice]]:
+    """What `assemble` made, laid out to speak as after `speech.load`; and its voices, all equally loud."""
     pack(model)
     reader = PhonemeReader(phonemiser(), model.config.lm.vocabulary)
-    voices = levelled(model, reader, preset_voices(settings))
+    voices = levelled(model, reader, preset_voices(settings), settings.raw.export.said)
     return Synthesiser(model, reader, voices), voices

@@ -23,7 +23,7 @@ from recipes.common.cache import RATE
 from recipes.common.judges import can_judge, naturalness, recognise, speaker_vectors, voice_vector
 from recipes.common.prepare import cache, held_out
 from recipes.common.text import normalise
-from recipes.tts_small.assemble import synthesiser
+from recipes.tts_small.assemble import assemble, speaking
 from recipes.tts_small.copy_synthesis import table
 from recipes.tts_small.pools import speaker
 from recipes.tts_small.settings import Settings
@@ -64,7 +64,7 @@ def evaluate(settings: Settings) -> None:
 
     The first voice says all sentences, every other one a fifth of them. Times are those of one thread.
     """
-    options, speaks = settings.raw.evaluation, synthesiser(settings)[0]
+    options, (speaks, _) = settings.raw.evaluation, speaking(settings, assemble(settings)[0])
     rows, owners = sentences(settings, options.spoken), readers(settings)
     scores: dict[str, dict[str, float]] = {}
     for voice in speaks.voices:

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from recipes.common.card import millions, model_card, trained_parts, write
-from recipes.tts_small.assemble import assemble, synthesiser
+from recipes.tts_small.assemble import assemble, speaking
 from recipes.tts_small.copy_synthesis import table
 from recipes.tts_small.settings import Settings
 from speech.hub.checkpoint import VOICES
@@ -17,7 +17,7 @@ from speech.tts.voice import pack_voices
 def export(settings: Settings) -> None:
     """Write `model.safetensors` (float16), `config.yaml`, `voices.safetensors` and `README.md` to `export.folder`."""
     model, positions = assemble(settings)
-    voices = synthesiser(settings)[1]
+    _, voices = speaking(settings, model)
     text = card(settings, model, positions, list(voices))
     write(settings, model, text, {VOICES: pack_voices(voices)}, {"voices": voices})
 

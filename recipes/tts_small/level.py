@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -14,18 +15,19 @@ from speech.tts.voice import Voice
 LOUDNESS = -20.0
 """dB of full scale at which voices speak, as recordings of speech usually do."""
 
-SAID = "The old man walked slowly down the road to the village, and nobody answered him."
 FRAME, QUIET = 0.025, -20.0
 """Seconds of a frame, and dB below the loudest one at which a frame is no speech."""
 
 
-def levelled(model: SynthesiserModel, reader: Reader, voices: dict[str, Voice]) -> dict[str, Voice]:
-    """The voices, each with the gain by which the model speaks a sentence at `LOUDNESS`."""
+def levelled(
+    model: SynthesiserModel, reader: Reader, voices: dict[str, Voice], said: Sequence[str]
+) -> dict[str, Voice]:
+    """The voices, each with the gain by which the model speaks the sentences `said` at `LOUDNESS`, taken together."""
     plain = Synthesiser(model, reader, {name: replace(voice, gain=1.0) for name, voice in voices.items()})
     out = {}
     for name, voice in voices.items():
-        spoken = plain.synthesize(SAID, name, seed=1)
-        missing = LOUDNESS - speech_level(spoken.samples, spoken.sample_rate)
+        spoken = np.concatenate([plain.synthesize(sentence, name, seed=1).samples for sentence in said])
+        missing = LOUDNESS - speech_level(spoken, plain.sample_rate)
         out[name] = replace(voice, gain=round(10 ** (missing / 20), 3))
     return out
 

@@ -8,18 +8,21 @@ from typing import Any, TypeVar
 
 from lightning.pytorch import seed_everything
 from lightning.pytorch.core.optimizer import LightningOptimizer
-from torch import nn
+from torch import Tensor, nn
 
 from recipes.common.callbacks import checkpoints
 from recipes.common.optim import AdamWConfig, adamw
 from recipes.common.settings import BaseSettings
 from recipes.common.training import Resumable, fit, make_trainer
-from recipes.common.weights import newest, put, read_state
+from recipes.common.weights import newest, put, read_state, weights_file
 from recipes.tts_small.pools import Numbered
 from speech.errors import SpeechError
 
 log = logging.getLogger(__name__)
 M = TypeVar("M", bound=nn.Module)
+
+NAMES = {"content": ("content", "tokenizer"), "convert": ("network",), "post": ("network",)}
+"""What parts are called in a whole model, where that is not what their stages are called."""
 
 
 class Part(Resumable):
@@ -52,7 +55,7 @@ def train(settings: BaseSettings, name: str, module: Resumable, data: Numbered, 
     if found:
         log.info("%s: going on from %s", name, found[0])
     elif source:
-        put(module.get_submodule("model"), read_state(Path(source)), Path(source), ("",))
+        put(module.get_submodule("model"), start_of(name, Path(source)), Path(source), ("",))
     freeze(module.get_submodule("model"), tuple(settings.raw[name].frozen), f"{name}.frozen")
     more = {"gradient_clip_val": optim.clip} if module.automatic_optimization else {}
     trainer = make_trainer(settings.raw.trainer, optim, folder, validate=data.held_out is not None, **more)
@@ -71,10 +74,15 @@ def freeze(model: nn.Module, beginnings: tuple[str, ...], key: str) -> None:
             weight.requires_grad_(False)
 
 
+def start_of(name: str, source: Path) -> dict[str, Tensor]:
+    """The tensors of a part from what `<name>.init_from` names; see `weights_file`."""
+    return read_state(source, *NAMES.get(name, (name,)))
+
+
 def origin(settings: BaseSettings, name: str) -> Path | None:
     """The file that a part's weights come from: its newest checkpoint; before it was trained, `<name>.init_from`."""
     found, given = checkpoints(settings.part(name) / "checkpoints"), settings.raw[name].init_from
-    return found[0] if found else Path(given) if given else None
+    return found[0] if found else weights_file(Path(given)) if given else None
 
 
 def trained(settings: BaseSettings, name: str, model: M) -> tuple[M, dict[str, Any]]:
@@ -88,7 +96,7 @@ def trained(settings: BaseSettings, name: str, model: M) -> tuple[M, dict[str, A
         raise SpeechError(f"expected a checkpoint in {folder}, found none: run stage={name} first")
     found = newest(folder)
     if found is None:
-        put(model, read_state(path), path, ("",))
+        put(model, start_of(name, path), path, ("",))
         return model.eval(), {"steps": 0, "batches": 0, "audio_hours": 0.0, "hardware": "none"}
     model.load_state_dict(found[0])
     return model.eval(), found[1]

@@ -21,12 +21,10 @@ STAGES = (
 )
 """Each is a module of this package, with a function of the same name that takes the settings."""
 
-ALL = STAGES
-
 
 def main(overrides: list[str]) -> None:
     """Run the stages that `stage=` names (one, a list, or "all") under Hydra overrides of conf/tts_small.yaml."""
-    run_stages("recipes.tts_small", STAGES, ALL, compose_settings(overrides))
+    run_stages("recipes.tts_small", STAGES, STAGES, compose_settings(overrides))
 
 
 if __name__ == "__main__":

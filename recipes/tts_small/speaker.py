@@ -17,7 +17,8 @@ from recipes.tts_small.pools import pools, stretch_data
 from recipes.tts_small.pools import speaker as name_of
 from recipes.tts_small.settings import Settings
 from recipes.tts_small.speaker_training import SpeakerStretches, SpeakerTraining
-from speech.content.campplus import SHORTEST, CAMPPlus
+from speech.content.campplus import CAMPPlus
+from speech.content.reference import VOICE_SECONDS
 from speech.errors import SpeechError
 
 log = logging.getLogger(__name__)
@@ -55,7 +56,7 @@ def average(model: CAMPPlus, caches: list[AudioCache]) -> dict[str, Tensor]:
     cuts = defaultdict(list)
     for audio in caches:
         for cut in audio.cuts():
-            if cut.custom["samples"] >= SHORTEST * RATE:  # type: ignore[index]
+            if cut.custom["samples"] >= VOICE_SECONDS * RATE:  # type: ignore[index]
                 cuts[name_of(cut)].append((cut.duration, cut.id, cut, audio))
     vectors = {}
     for name, rows in cuts.items():

@@ -11,8 +11,7 @@ import numpy as np
 from recipes.common.corpora import read_corpus
 from recipes.common.text import normalise
 from speech.audio.file import read
-from speech.content.campplus import SHORTEST
-from speech.content.reference import SILENCE
+from speech.content.reference import SILENCE, VOICE_SECONDS
 from speech.errors import SpeechError
 
 FORMATS = (".wav", ".flac", ".ogg", ".opus", ".mp3")
@@ -77,8 +76,10 @@ def _heard(row: Recording) -> Usable:
     if not normalise(row.text):
         raise SpeechError("expected its text in English, found none")
     audio = read(row.audio)
-    if not SHORTEST <= audio.seconds <= LONGEST:
-        raise SpeechError(f"expected {SHORTEST:g} to {LONGEST:g} s of speech, got {audio.seconds:.1f} s: cut sentences")
+    if not VOICE_SECONDS <= audio.seconds <= LONGEST:
+        raise SpeechError(
+            f"expected {VOICE_SECONDS:g} to {LONGEST:g} s of speech, got {audio.seconds:.1f} s: cut sentences"
+        )
     if np.abs(audio.samples).max() < SILENCE:
         raise SpeechError("expected speech, it is silent")
     return Usable(row, audio.seconds, audio.sample_rate)

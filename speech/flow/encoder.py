@@ -10,11 +10,12 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from speech.flow.layers import Context, Repeat, TransformerLayer, sharing
+from speech.flow.layers import Context, TransformerLayer, sharing
 from speech.kernels.linear import Linear
 from speech.streaming.attention import Attention
 from speech.streaming.conv import Conv1d
 from speech.streaming.module import Residual, Sequential
+from speech.streaming.resample import Repeat
 
 
 @dataclass(frozen=True)

@@ -97,21 +97,6 @@ class TransformerLayer(Sequential):
         super().__init__(attention=residual(attention), ff=residual(feed_forward))
 
 
-class Repeat(Streaming):
-    """Every frame `times` times. [b, t, d] -> [b, t * times, d]."""
-
-    def __init__(self, times: int) -> None:
-        super().__init__()
-        self.up = times
-
-    def forward(self, frames: Frames) -> Frames:
-        return self.placed(frames, frames.data.repeat_interleave(self.up, 1))
-
-    def step(self, frames: Frames, state: State, slots: Tensor) -> Frames:
-        y = frames.data.repeat_interleave(self.up, 1)
-        return Frames(y, self.moved(frames.place, y.shape[1]))
-
-
 class Split(Streaming):
     """Frames that hold the channels of `parts` frames of a higher rate. [b, t, parts * d] -> [b, t * parts, d]."""
 

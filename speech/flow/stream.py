@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -15,12 +14,9 @@ from speech.errors import SpeechError
 from speech.flow.layers import Context
 from speech.flow.model import Flow
 from speech.flow.solver import Sampling
-from speech.streaming.driver import Driver
+from speech.streaming.driver import Driver, Kept
 from speech.streaming.lane import Asking, Lane, Seat, alone
 from speech.streaming.module import Sequential, Streaming
-
-HEADER = struct.Struct("<4sIqQ")  # magic, version, mel frames made beyond the prompt, bytes of the look-ahead
-MAGIC, VERSION = b"SPFL", 1
 
 
 @dataclass(frozen=True)
@@ -55,6 +51,14 @@ class FlowLanes(NamedTuple):
 
     ahead: Lane
     body: Lane
+
+
+class FlowKept(NamedTuple):
+    """How a stream of the flow stands: its two parts, and the mel frames made beyond the prompt."""
+
+    ahead: Kept
+    body: Kept
+    made: int
 
 
 class FlowStream:
@@ -99,7 +103,7 @@ class FlowStream:
     def prompt(self, tokens: Tensor, mel: Tensor) -> None:
         """Take an example of the voice before all other tokens: tokens [p], mel frames [rate * p, mel].
 
-        It runs through the network once, and its frames are dropped; `snapshot` then keeps the voice, and `restore`
+        It runs through the network once, and its frames are dropped; `keep` then keeps the voice, and `resume`
         begins a sentence with it. Raises SpeechError for tokens and frames that do not match, and after other tokens.
         """
         alone(self.prompting(tokens, mel))
@@ -145,21 +149,12 @@ class FlowStream:
         self._made += len(mel)
         return kept
 
-    def snapshot(self) -> bytes:
-        """The stream as it stands, as bytes."""
-        ahead, body = self._ahead.snapshot(), self._body.snapshot()
-        return HEADER.pack(MAGIC, VERSION, self._made, len(ahead)) + ahead + body
+    def keep(self) -> FlowKept:
+        """The stream as it stands, on the device where it runs."""
+        return FlowKept(self._ahead.keep(), self._body.keep(), self._made)
 
-    def restore(self, data: bytes) -> None:
-        """Go on where `snapshot` was taken, by a stream of the same voice, context and sampling. Raises SpeechError."""
-        if len(data) < HEADER.size or data[:4] != MAGIC:
-            raise SpeechError(
-                f"expected the snapshot of a flow's stream, got {len(data)} other bytes: pass what it gave"
-            )
-        _, version, made, size = HEADER.unpack_from(data)
-        if version != VERSION:
-            raise SpeechError(f"expected a snapshot of version {VERSION}, got {version}: take it with this release")
-        body = HEADER.size + size
-        self._ahead.restore(data[HEADER.size : body])
-        self._body.restore(data[body:])
-        self._made = made
+    def resume(self, kept: FlowKept) -> None:
+        """Go on where `keep` was called, in a stream of the same setup and voice; any number of them may."""
+        self._ahead.resume(kept.ahead)
+        self._body.resume(kept.body)
+        self._made = kept.made

@@ -1,4 +1,4 @@
-"""Rational resampling inside a network."""
+"""Rational resampling inside a network, and the plainest up-sampling."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch.nn.functional import conv1d
 
 from speech.streaming.conv import Windowed
 from speech.streaming.frames import Frames
-from speech.streaming.module import Count, Device, State, shift
+from speech.streaming.module import Count, Device, State, Streaming, shift
 
 
 class Resample(Windowed):
@@ -58,6 +58,20 @@ class Resample(Windowed):
         seen = shift(state["tail"], slots, frames.zeroed())
         y = self._filter(self._aligned(seen, frames.place.phase, windows))
         return Frames(y, self.moved(frames.place, y.shape[1]))
+
+
+class Repeat(Streaming):
+    """Every frame `times` times: nearest-neighbour up-sampling. [b, t, ...] -> [b, t * times, ...]."""
+
+    def __init__(self, times: int) -> None:
+        super().__init__()
+        self.up = times
+
+    def forward(self, frames: Frames) -> Frames:
+        return self.placed(frames, frames.data.repeat_interleave(self.up, 1))
+
+    def step(self, frames: Frames, state: State, slots: Tensor) -> Frames:
+        return Frames(frames.data.repeat_interleave(self.up, 1), self.moved(frames.place, frames.place.count * self.up))
 
 
 def sinc_filters(up: int, down: int, half: int, cutoff: float, beta: float = 9.0) -> Tensor:

@@ -16,7 +16,7 @@ from torch import Tensor
 from speech.flow.layers import Context
 from speech.flow.model import Flow
 from speech.flow.solver import Sampling
-from speech.flow.stream import FlowLanes, FlowSetup, FlowStream
+from speech.flow.stream import FlowKept, FlowLanes, FlowSetup, FlowStream
 from speech.streaming.driver import Driver
 from speech.streaming.lane import Asking, Lane, Seat
 from speech.streaming.timing import phase_for
@@ -47,7 +47,7 @@ class Acoustics:
     ) -> None:
         self.flow, self.vocoder = flow, vocoder
         self.context, self.sampling = context or flow.config.context, sampling or flow.config.sampling
-        self._prompts: dict[int, tuple[Voice, bytes]] = {}  # by the voice's identity, the one spoken last at the end
+        self._prompts: dict[int, tuple[Voice, FlowKept]] = {}  # by the voice's identity, the one spoken last at the end
 
     @cached_property
     def setup(self) -> FlowSetup:
@@ -64,11 +64,11 @@ class Acoustics:
         kept = self._prompts.pop(id(voice), None)
         if kept is None:
             yield from stream.prompting(voice.codes, voice.mel)
-            kept = voice, stream.snapshot()
+            kept = voice, stream.keep()
             while len(self._prompts) >= PROMPTS:
                 self._prompts.pop(next(iter(self._prompts)))
         else:
-            stream.restore(kept[1])
+            stream.resume(kept[1])
         self._prompts[id(voice)] = kept
 
     def forget(self, voice: Voice) -> None:

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from speech.streaming.conv import ConvTranspose1d
 from speech.streaming.frames import Frames
 from speech.streaming.module import Delay, Device, Pointwise, Sequential, State, Streaming
+from speech.streaming.resample import Repeat
 from speech.streaming.spectral import ISTFT
-from speech.vocoder.layers import DenseConv1d, ReflectionPad, Repeat, Spectrum, context, polar
+from speech.vocoder.layers import DenseConv1d, ReflectionPad, Spectrum, context, polar
 from speech.vocoder.resblock import ResBlock, ResBlocks
 from speech.vocoder.source import F0Predictor, Source, SourceConfig
 

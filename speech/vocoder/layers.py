@@ -1,4 +1,4 @@
-"""Small layers of the vocoders: repeating, mirroring the ends, the spectrum of a signal, a spectrum from its head."""
+"""Small layers of the vocoders: mirroring the ends, the spectrum of a signal, a spectrum from its head."""
 
 from __future__ import annotations
 
@@ -12,20 +12,6 @@ from speech.streaming.conv import Conv1d, Windowed
 from speech.streaming.frames import Frames
 from speech.streaming.module import Count, Device, State, Streaming, shift
 from speech.streaming.spectral import centred_window
-
-
-class Repeat(Streaming):
-    """Every frame `times` times: nearest-neighbour up-sampling. [b, t, ...] -> [b, t * times, ...]."""
-
-    def __init__(self, times: int) -> None:
-        super().__init__()
-        self.up = times
-
-    def forward(self, frames: Frames) -> Frames:
-        return self.placed(frames, frames.data.repeat_interleave(self.up, 1))
-
-    def step(self, frames: Frames, state: State, slots: Tensor) -> Frames:
-        return Frames(frames.data.repeat_interleave(self.up, 1), self.moved(frames.place, frames.place.count * self.up))
 
 
 class ReflectionPad(Streaming):

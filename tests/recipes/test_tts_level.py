@@ -18,9 +18,9 @@ def test_the_level_is_that_of_the_speech_alone() -> None:
 
 def test_voices_are_made_equally_loud() -> None:
     small = small_synthesiser()
-    voices = levelled(small.model, small.reader, dict(small._voices))
+    voices = levelled(small.model, small.reader, dict(small._voices), ["He did."])
     assert len({voice.gain for voice in voices.values()}) == len(voices)
-    again = levelled(small.model, small.reader, voices)
+    again = levelled(small.model, small.reader, voices, ["He did."])
     for name, voice in voices.items():
         assert again[name].gain == voice.gain  # found anew, not added to
         small._voices.keep(name, voice)

@@ -21,6 +21,8 @@ _LOCK = threading.Lock()
 _SYNCHRONOUS, _DONT_EXIT, _UTF8, _IPA = 2, 0x8000, 1, 0x02
 _WEAK = {"a": ("AH0",), "A": ("EY1",)}
 """The article; the library takes a single letter for its name."""
+_KEPT = 1 << 16
+"""Words whose pronunciations are remembered; all are forgotten when there would be more."""
 
 
 def _locations() -> list[tuple[str, bytes | None]]:
@@ -71,11 +73,13 @@ class Espeak:
     def pronounce(self, words: Sequence[str]) -> list[tuple[str, ...]]:
         """The phonemes of each word; sounds that English lacks and has nothing like are left out."""
         with _LOCK:
+            if len(self._known) >= _KEPT:
+                self._known.clear()
             new = [word for word in dict.fromkeys(words) if word not in self._known]
             library = self._select() if new else None
             for word in new:
                 self._known[word] = _WEAK.get(word) or from_ipa(_ipa(library, word), strict=False)
-        return [self._known[word] for word in words]
+            return [self._known[word] for word in words]
 
 
 def _ipa(library: ctypes.CDLL | None, word: str) -> str:

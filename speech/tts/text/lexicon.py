@@ -18,7 +18,7 @@ from speech.tts.text.inventory import VOWELS, decode
 from speech.tts.text.letters import Letters, stressed
 
 _HISSING = frozenset("S Z SH ZH CH JH".split())
-_VOICELESS = frozenset("P T K F TH".split())
+_VOICELESS = frozenset("P T K F TH S SH CH".split())
 _SUFFIXES = {
     "ing": ("IH0", "NG"),
     "ly": ("L", "IY0"),
@@ -27,6 +27,8 @@ _SUFFIXES = {
     "er": ("ER0",),
 }
 _SHORTEST_PART = 4
+_KEPT = 1 << 16
+"""Words whose pronunciations are remembered; all are forgotten when there would be more."""
 
 
 class Lexicon:
@@ -57,11 +59,15 @@ class Lexicon:
 
     def word(self, text: str) -> tuple[str, ...]:
         """The phonemes of one word by itself: from the dictionary, from its parts, or from its letters."""
-        if text not in self._known:
+        said = self._known.get(text)
+        if said is None:
             plain = unicodedata.normalize("NFKD", text.lower())
             plain = re.sub("[^a-z']", "", plain).strip("'")
-            self._known[text] = self._look_up(plain) or self._derive(plain) or self._spell(plain)
-        return self._known[text]
+            said = self._look_up(plain) or self._derive(plain) or self._spell(plain)
+            if len(self._known) >= _KEPT:
+                self._known.clear()
+            self._known[text] = said
+        return said
 
     def _in_context(self, words: Sequence[str], i: int) -> tuple[str, ...]:
         text, before = words[i], words[i - 1].lower() if i else ""
@@ -115,4 +121,4 @@ def _plural(last: str) -> tuple[str, ...]:
 
 
 def _past(last: str) -> tuple[str, ...]:
-    return ("IH0", "D") if last in {"T", "D"} else ("T",) if last in _HISSING | _VOICELESS - {"Z"} else ("D",)
+    return ("IH0", "D") if last in {"T", "D"} else ("T",) if last in _VOICELESS else ("D",)

@@ -3,7 +3,7 @@
     <speak>, <p>, <s>               structure: a sentence ends at <p> and <s>
     <break time="500ms"/>           silence; or strength="none|x-weak|weak|medium|strong|x-strong"
     <prosody rate="80%">            speed: per cent or a factor, or x-slow, slow, medium, fast, x-fast, default
-    <phoneme alphabet="ipa" ph="">  pronunciation of the text inside; alphabet ipa or x-arpabet
+    <phoneme alphabet="ipa" ph="">  pronunciation of the text inside; alphabet ipa, x-sampa or x-arpabet
     <say-as interpret-as="date">    how to read the text inside: see `say_as.KINDS`
     <sub alias="">                  what to say instead of the text inside
 
@@ -19,12 +19,14 @@ from dataclasses import dataclass
 from html.entities import html5
 
 from speech.errors import SpeechError
-from speech.tts.text import inventory
 from speech.tts.text.events import Event, Pause, Phonemes, SayAs, Substitute, Text
+from speech.tts.text.inventory import from_arpabet, from_ipa
 from speech.tts.text.say_as import KINDS
+from speech.tts.text.xsampa import from_xsampa
 
 _STRENGTHS = {"none": 0.0, "x-weak": 0.1, "weak": 0.2, "medium": 0.4, "strong": 0.8, "x-strong": 1.2}
 _RATES = {"x-slow": 0.5, "slow": 0.75, "medium": 1.0, "default": 1.0, "fast": 1.25, "x-fast": 1.6}
+_ALPHABETS = {"ipa": from_ipa, "x-sampa": from_xsampa, "x-arpabet": from_arpabet}
 _LONGEST_PAUSE, _SLOWEST, _FASTEST = 10.0, 0.25, 4.0
 _LONGEST_TAG = 500
 """Characters; what is not closed by then is no tag. Bounds how long an unclosed one holds back a stream."""
@@ -229,11 +231,10 @@ class Markup:
             self._warn(f'expected interpret-as among {", ".join(KINDS)}, got "{kind}": the text is read as it stands')
             return self._text_event(inside)
         alphabet, spelled = attributes.get("alphabet", "ipa"), attributes.get("ph", "")
-        readers = {"ipa": inventory.from_ipa, "x-arpabet": inventory.from_arpabet}
         try:
-            if alphabet not in readers or not (phonemes := readers[alphabet](spelled)):
+            if alphabet not in _ALPHABETS or not (phonemes := _ALPHABETS[alphabet](spelled)):
                 raise SpeechError(
-                    f'expected <phoneme alphabet="ipa" ph="..."> or x-arpabet, got {alphabet} "{spelled}"'
+                    f'expected <phoneme alphabet="ipa" ph="...">, x-sampa or x-arpabet, got {alphabet} "{spelled}"'
                 )
         except SpeechError as error:
             self._warn(f"{error}; the text is read as it stands")

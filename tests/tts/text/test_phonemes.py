@@ -72,6 +72,7 @@ def test_words_carry_phonemes_and_pauses(lexicon: Phonemiser) -> None:
         ("to record", "T UW1 _ R IH0 K AO1 R D"), ("a record", "AH0 _ R EH1 K ER0 D"),
         ("I read", "AY1 _ R IY1 D"), ("I have read", "AY1 _ HH AE1 V _ R EH1 D"), ("café", "K AH0 F EY1"),
         ("livestreaming", "L AY1 V S T R IY2 M IH0 NG"), ("blogged", "B L AO1 G D"), ("vlogs", "V L AO1 G Z"),
+        ("snoozed", "S N UW1 Z D"), ("kludged", "K L AH1 JH D"), ("vaped", "V EY1 P T"),
     ],
 )  # fmt: skip
 def test_pronunciations_in_context(lexicon: Phonemiser, text: str, expected: str) -> None:

@@ -57,7 +57,8 @@ def test_unknown_and_broken_markup_is_text_with_a_warning() -> None:
         ('<prosody rate="x">a</prosody>', "a", 'got "x"'),
         ('<say-as interpret-as="zzz">5</say-as>', "5", "zzz"),
         ('<phoneme ph="♫">note</phoneme>', "note", "♫"),
-        ('<phoneme alphabet="x-sampa" ph="a">b</phoneme>', "b", "x-sampa"),
+        ('<phoneme alphabet="x-sampa" ph="Ry">rue</phoneme>', "rue", "'R'"),
+        ('<phoneme alphabet="kirshenbaum" ph="a">b</phoneme>', "b", "kirshenbaum"),
         ("<sub alias='x'>never closed", "never closed", "never closed"),
         ('<prosody rate="99">a</prosody>', "a", "400%"),
         ('<prosody pitch="high">a</prosody>', "a", "pitch"),
@@ -76,9 +77,11 @@ def test_pauses_have_bounds_and_rates_nest() -> None:
     assert [e.rate for e in events if isinstance(e, Text)] == [0.5, 0.25, 0.5, 1.0, 1.2]
 
 
-def test_arpabet_and_nothing_outside_the_text_is_fetched() -> None:
+def test_other_alphabets_and_nothing_outside_the_text_is_fetched() -> None:
     events, _ = parse('<phoneme alphabet="x-arpabet" ph="k ae1 t">cat</phoneme>')
     assert events == [Phonemes("cat", ("K", "AE1", "T"))]
+    events, _ = parse("<phoneme alphabet='x-sampa' ph='t@\"meItoU'>tomato</phoneme>")
+    assert events == [Phonemes("tomato", ("T", "AH0", "M", "EY1", "T", "OW0"))]
     events, _ = parse('<!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/passwd">]><speak>&x;</speak>')
     assert "&x;" in "".join(e.text for e in events if isinstance(e, Text))
 
