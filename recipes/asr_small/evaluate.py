@@ -20,6 +20,7 @@ from speech.asr.endpoint import EndpointConfig
 from speech.asr.model import FastConformer
 from speech.asr.recogniser import decoders
 from speech.asr.tokenizer import Tokenizer
+from speech.errors import SpeechError
 from speech.streaming.frames import Frames
 
 log = logging.getLogger(__name__)
@@ -31,7 +32,8 @@ Scores = dict[str, dict[str, dict[str, float]]]
 def evaluate(settings: Settings) -> None:
     """Score the trained model, print a table and write `scores.json` into the work folder.
 
-    Whole signals are encoded at once: the streaming contract makes that equal to streaming.
+    Whole signals are encoded at once: the streaming contract makes that equal to streaming. Raises SpeechError for a
+    corpus without text.
     """
     model, position = trained(settings)
     model.to("cuda" if torch.cuda.is_available() else "cpu")
@@ -40,6 +42,8 @@ def evaluate(settings: Settings) -> None:
     for name in settings.raw.data.evaluation:
         audio = cache(settings, name)
         cuts = sorted((cut for cut in audio.cuts() if cut.supervisions[0].text), key=lambda cut: cut.duration)
+        if not cuts:
+            raise SpeechError(f"expected utterances with text in {name}, found none: leave it out of data.evaluation")
         scores[name] = score(model, tokenizer, audio, cuts[:: options.every], options.seconds)
     (settings.work / "scores.json").write_text(json.dumps({**position, "wer": scores}, indent=1))
     print(table(scores), flush=True)

@@ -51,9 +51,15 @@ def training_corpora(settings: Settings) -> list[str]:
 
 
 def _given_tokenizer(settings: Settings) -> Path | None:
-    """The tokenizer that the configuration names, or that belongs to the weights training starts from."""
+    """The tokenizer that the configuration names, or that belongs to the weights training starts from.
+
+    Raises SpeechError where the one that is named is not there.
+    """
     if settings.raw.tokenizer.path:
-        return Path(settings.raw.tokenizer.path)
+        named = Path(settings.raw.tokenizer.path)
+        if not named.is_file():
+            raise SpeechError(f"expected a SentencePiece model at tokenizer.path={named}, found none: correct the path")
+        return named
     beside = Path(settings.raw.init_from or ".") / "tokenizer.model"
     return beside if settings.raw.init_from and beside.is_file() else None
 
@@ -69,20 +75,30 @@ def _training_text(settings: Settings) -> Iterator[str]:
 
 
 def learn_tokenizer(text: Iterator[str], vocabulary: int, path: Path) -> None:
-    """Train a SentencePiece byte-pair encoder (Sennrich et al. 2016) and write it. Ids: 0 unknown, then pieces."""
+    """Train a SentencePiece byte-pair encoder (Sennrich et al. 2016) and write it. Ids: 0 unknown, then pieces.
+
+    Raises SpeechError for text that cannot be read, and where it does not give so many pieces, or needs more.
+    """
     model = io.BytesIO()
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=filter(None, text),
-        model_writer=model,
-        model_type="bpe",
-        vocab_size=vocabulary,
-        normalization_rule_name="identity",
-        character_coverage=1.0,
-        unk_id=0,
-        bos_id=-1,
-        eos_id=-1,
-        minloglevel=2,
-    )
+    try:
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=filter(None, text),
+            model_writer=model,
+            model_type="bpe",
+            vocab_size=vocabulary,
+            normalization_rule_name="identity",
+            character_coverage=1.0,
+            unk_id=0,
+            bos_id=-1,
+            eos_id=-1,
+            minloglevel=2,
+        )
+    except RuntimeError as error:  # what the text's own iterator raises comes as one, too
+        reason = str(error).splitlines()[0].strip()
+        raise SpeechError(
+            f"expected text from which {vocabulary} pieces can be learnt, got {reason!r}: "
+            "change tokenizer.vocabulary or data"
+        ) from error
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(model.getvalue())
 

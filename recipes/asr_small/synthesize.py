@@ -24,28 +24,9 @@ from speech.errors import SpeechError
 
 log = logging.getLogger(__name__)
 
-ESPEAK = [
-    f"{accent}+{variant}"
-    for accent in ("en-us", "en-gb", "en-gb-scotland", "en-gb-x-rp", "en-gb-x-gbclan", "en-029", "en-us-nyc")
-    for variant in (
-        "m1",
-        "m2",
-        "m3",
-        "m4",
-        "m5",
-        "m7",
-        "f1",
-        "f2",
-        "f3",
-        "f4",
-        "f5",
-        "Andy",
-        "Annie",
-        "steph",
-        "linda",
-        "Alex",
-    )
-]
+ACCENTS = "en-us en-gb en-gb-scotland en-gb-x-rp en-gb-x-gbclan en-029 en-us-nyc".split()
+VARIANTS = "m1 m2 m3 m4 m5 m7 f1 f2 f3 f4 f5 Andy Annie steph linda Alex".split()
+ESPEAK = [f"{accent}+{variant}" for accent in ACCENTS for variant in VARIANTS]
 FLITE = ["kal16", "awb", "rms", "slt"]
 FESTIVAL = ["kal_diphone", "cmu_us_slt_arctic_hts"]
 SHARES = {"flite": 0.5, "espeak-ng": 0.35, "festival": 0.15}

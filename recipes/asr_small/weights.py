@@ -11,16 +11,14 @@ from recipes.asr_small.settings import Settings
 from recipes.common.weights import newest, put, read_state
 from speech.asr.model import FastConformer
 from speech.errors import SpeechError
-from speech.hub.checkpoint import load_folder
 
 
 def start_from(model: FastConformer, source: Path) -> None:
-    """Load weights only, from a checkpoint folder or a file with a state dict. Heads that it lacks stay as they are.
+    """Load weights only; `weights_file` says from where. Heads that they lack stay as they are.
 
     Raises SpeechError when it is not there, or its encoder is not the configured one.
     """
-    state = load_folder(source).model.state_dict() if source.is_dir() else read_state(source)
-    put(model, state, source, ("encoder.", "mel."))
+    put(model, read_state(source), source, ("encoder.", "mel."))
 
 
 def trained(settings: Settings) -> tuple[FastConformer, dict[str, Any]]:

@@ -41,6 +41,7 @@ class AudioCache:
         """Decode all cuts of `read()`, in order; a file that fails is left out and named.
 
         Nothing is done when it was done before and `source`, the corpus' manifest or folder, has not changed since.
+        Raises SpeechError where all of them fail.
         """
         if self.ready and source.stat().st_mtime <= self.index.stat().st_mtime:
             return
@@ -57,6 +58,8 @@ class AudioCache:
                 cut.duration = min(cut.duration, len(samples) / RATE)
                 offset += len(samples)
                 cuts.append(cut)
+        if not cuts:
+            raise SpeechError(f"expected recordings that can be read in {source}, got none: see the warnings above")
         partial = self.index.with_name(f"partial-{self.index.name}")
         CutSet.from_cuts(cuts).to_file(partial)
         partial.rename(self.index)  # the index comes last: with it the cache is complete

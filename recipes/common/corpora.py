@@ -18,7 +18,7 @@ def read_corpus(folder: Path, layout: str) -> CutSet:
 
     layout: "manifest" (`manifest.jsonl` with id, audio, text, speaker, duration, sample_rate on every line; audio
     is relative to the folder) or "librispeech" (speaker/chapter folders with *.trans.txt and FLAC files).
-    Raises SpeechError for a folder that has neither.
+    Raises SpeechError for a folder that has neither, and for a line or a recording that is not as it should be.
     """
     readers = {"manifest": _read_manifest, "librispeech": _read_librispeech}
     if layout not in readers:
@@ -40,6 +40,8 @@ def _read_manifest(folder: Path) -> Iterator[MonoCut]:
         raise SpeechError(f"expected a JSON-lines manifest at {manifest}, found none: check data.root")
     with manifest.open(encoding="utf-8") as lines:
         for number, line in enumerate(lines, 1):
+            if not line.strip():
+                continue
             try:
                 row = json.loads(line)
                 rate = int(row.get("sample_rate") or 16000)
@@ -53,9 +55,14 @@ def _read_manifest(folder: Path) -> Iterator[MonoCut]:
 def _read_librispeech(folder: Path) -> Iterator[MonoCut]:
     for transcript in folder.glob("*/*/*.trans.txt"):
         for line in transcript.read_text(encoding="utf-8").splitlines():
-            name, text = line.split(" ", 1)
+            name, _, text = line.partition(" ")
             audio = transcript.parent / f"{name}.flac"
-            info = soundfile.info(audio)
+            try:
+                info = soundfile.info(audio)
+            except soundfile.LibsndfileError as error:
+                raise SpeechError(
+                    f"expected the recording {audio} that {transcript.name} speaks of, it cannot be read: {error}"
+                ) from error
             yield _cut(name, audio, info.samplerate, info.duration, text, name.split("-")[0])
 
 

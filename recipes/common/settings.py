@@ -41,10 +41,21 @@ def compose_raw(recipe: str, overrides: list[str]) -> DictConfig:
         OmegaConf.resolve(raw)
         missing = sorted(OmegaConf.missing_keys(raw))
     except (HydraException, OmegaConfBaseException) as error:
-        raise SpeechError(f"expected overrides of conf/{recipe}.yaml, got {' '.join(overrides)!r}: {error}") from error
+        raise SpeechError(
+            f"expected overrides of conf/{recipe}.yaml, got {' '.join(overrides)!r}: {error}{_quoting(overrides)}"
+        ) from error
     if missing:
         raise SpeechError(f"expected a value for {', '.join(missing)}: add {missing[0]}=... to the command")
     return raw
+
+
+def _quoting(overrides: list[str]) -> str:
+    """What to add to an error where a value holds a character that Hydra gives a meaning, as in `step=100.ckpt`."""
+    for override in overrides:
+        key, _, value = override.partition("=")
+        if "=" in value and value[0] not in "\"'{[":
+            return f"; a value with = in it needs quotes within quotes: '{key}=\"{value}\"'"
+    return ""
 
 
 def typed(kind: type[T], node: DictConfig, name: str) -> T:

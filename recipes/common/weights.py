@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from recipes.common.callbacks import checkpoints
 from speech.errors import SpeechError
+from speech.hub.checkpoint import WEIGHTS
 
 log = logging.getLogger(__name__)
 
@@ -21,14 +25,43 @@ def bare(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return own or state
 
 
-def read_state(source: Path) -> dict[str, Tensor]:
-    """The model's tensors from a file with a state dict, or from a training checkpoint. Raises SpeechError without."""
-    if not source.is_file():
-        raise SpeechError(
-            f"expected init_from to name a checkpoint folder or a state dict, {source} is neither: check the path"
-        )
-    loaded = torch.load(source, map_location="cpu", weights_only=True)
-    return bare(loaded.get("state_dict", loaded))
+def weights_file(source: Path) -> Path:
+    """The file that `init_from` stands for: a file itself, the newest checkpoint of a training, or a model's weights.
+
+    source: a file; a folder of training checkpoints, or the one that holds it; a folder that a stage `export` wrote.
+    Raises SpeechError for anything else.
+    """
+    if source.is_file():
+        return source
+    found = checkpoints(source) or checkpoints(source / "checkpoints")
+    if found:
+        return found[0]
+    if (source / WEIGHTS).is_file():
+        return source / WEIGHTS
+    raise SpeechError(
+        f"expected init_from to name a file of weights, or a folder with checkpoints of a training or with a model, "
+        f"{source} is neither: check the path"
+    )
+
+
+def read_state(source: Path, *names: str) -> dict[str, Tensor]:
+    """The model's tensors from what `weights_file` finds, averaged ones where there are.
+
+    names: what a part may be called inside a whole model, of which its tensors alone are given. Raises SpeechError
+    where there is no such file, and for one that holds no weights.
+    """
+    file = weights_file(source)
+    loaded: dict[str, Any]
+    try:
+        loaded = load_file(file) if file.suffix == ".safetensors" else torch.load(file, "cpu", weights_only=True)
+    except (SafetensorError, UnpicklingError, RuntimeError, EOFError) as error:
+        raise SpeechError(f"expected weights in {file}, but it is damaged or holds something else") from error
+    state = loaded.get("state_dict", loaded)
+    for name in names:
+        part = {key.removeprefix(f"{name}."): x for key, x in state.items() if key.startswith(f"{name}.")}
+        if part:
+            return part
+    return bare(state)
 
 
 def newest(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:

@@ -39,5 +39,6 @@ def ears(settings: ConverterSettings) -> Ears:
 
 
 def pairs_data(settings: ConverterSettings, module: NetworkPart) -> Numbered:
+    """Stretches and references of all training corpora, as `module` trains on them."""
     config = settings.convert_crops
     return stretch_data(settings, module, Pairs, pools(settings, config.reading), config)

@@ -51,7 +51,7 @@ class Discriminator(nn.Module):
         return [parameter for parameter in self.parameters() if parameter.requires_grad]
 
     def forward(self, z: Tensor, t: Tensor, given: Given) -> Tensor:
-        """z: [b, n, mel] at times t [b] -> [b], float32."""
+        """z: mel frames under noise [b, n, mel], at times t [b] -> scores [b], float32. given: their conditions."""
         dit, found = self.network.dit, []
         x, allowed = self.network.prepared(z, given.conditions, given.lengths, given.clean)
         layers = zip(dit.layers.children(), dit.modulate(t, t)[:-1], strict=True)

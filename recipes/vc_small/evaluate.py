@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 Scores = dict[str, dict[str, float]]
 
 COMPARED = 10
-"""Recordings that are converted whole, too."""
+"""Recordings that are converted whole, too, and in chunks of other lengths."""
 
 
 class Converted(NamedTuple):
@@ -39,29 +39,38 @@ class Converted(NamedTuple):
 
 
 def evaluate(settings: ConverterSettings) -> None:
-    """Score pairs of unseen speakers, print a table and write `scores.json` into the work folder.
+    """Score pairs of unseen speakers, print a table and write it as `evaluation.scores` into the work folder.
 
     They are converted live, in chunks, by one thread. Judges whose library is not installed are left out, and named.
     """
     options, model = settings.raw.evaluation, assemble(settings)[0]
     pack(model)
-    rows = trials(settings, options.pairs, tuple(options.reference))
+    rows = trials(settings, options.pairs, tuple(options.reference), options.recordings)
+    first, *others = map(float, options.chunks)
     with one_thread():
-        each = {float(chunk): convert_all(model, float(chunk), rows) for chunk in options.chunks}
-    first = float(options.chunks[0])
+        each = {first: convert_all(model, first, rows)}
+        each |= {chunk: convert_all(model, chunk, rows[:COMPARED]) for chunk in others}
     signals, texts = each[first].signals, [Sentence(row.text, row.source) for row in rows]
-    scores: Scores = {
-        "converted": heard(signals, texts, options.recogniser),
-        "source": heard([row.source for row in rows], texts, options.recogniser),
-    }
+    scores: Scores = {"converted": heard(signals, texts, options.recogniser), "source": sources(settings, texts)}
     scores["converted"] |= likeness(signals, rows) | {"f0_correlation": tunes(signals, rows)}
     scores["converted"] |= {f"real_time_factor_{chunk:g}_ms": round(x.factor, 3) for chunk, x in each.items()}
     scores["converted"] |= {"whole_less_chunks": apart(model, first, rows[:COMPARED], signals)}
     for library, what in (("speechmos", "naturalness"), ("resemblyzer", "similarity")):
         if not can_judge(library):
             log.warning("%s is not judged: %s is not installed", what, library)
-    (settings.work / "scores.json").write_text(json.dumps(scores, indent=1))
+    (settings.work / options.scores).write_text(json.dumps(scores, indent=1))
     print(table(scores), flush=True)
+
+
+def sources(settings: ConverterSettings, texts: list[Sentence]) -> dict[str, float]:
+    """What the judges of words say of the recordings as they are; kept in the work folder for the next evaluation."""
+    path, options = settings.work / "scores_of_sources.json", settings.raw.evaluation
+    of = [options.recogniser, can_judge("speechmos"), *(f"{text.text} ({len(text.recording)})" for text in texts)]
+    if path.is_file() and (kept := json.loads(path.read_text()))["of"] == of:
+        return kept["scores"]
+    scores = heard([text.recording for text in texts], texts, options.recogniser)
+    path.write_text(json.dumps({"scores": scores, "of": of}, indent=1))
+    return scores
 
 
 def convert_all(model: ConverterModel, chunk: float, rows: list[Trial]) -> Converted:
@@ -80,7 +89,7 @@ def convert_all(model: ConverterModel, chunk: float, rows: list[Trial]) -> Conve
 def to_voice(model: ConverterModel, chunk: float, row: Trial) -> Converter:
     """A converter whose only target is that of a pair."""
     converter = Converter(model, chunk=chunk)
-    converter.add_target(row.target, Audio(row.reference, RATE))
+    converter.add_target(row.target, *(Audio(x, RATE) for x in row.references))
     return converter
 
 

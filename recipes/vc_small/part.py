@@ -33,6 +33,7 @@ class Ears(NamedTuple):
     mel: LogMel
 
     def moved(self, device: torch.device) -> Ears:
+        """The same on a device."""
         return Ears(self.content.to(device), self.speaker.to(device), self.mel.to(device))
 
     @torch.no_grad()

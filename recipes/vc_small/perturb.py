@@ -54,4 +54,5 @@ def draw_warps(rows: int, config: PerturbConfig, generator: torch.Generator) -> 
 
 
 def uniform(rows: int, low: float, high: float, generator: torch.Generator) -> Tensor:
+    """Numbers drawn evenly from [low, high): [rows]."""
     return low + (high - low) * torch.rand(rows, generator=generator)

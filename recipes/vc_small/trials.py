@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
+from collections.abc import Container
 from typing import NamedTuple
 
 import numpy as np
@@ -23,8 +24,8 @@ HOME = 5
 class Trial(NamedTuple):
     """A recording that is to be converted, [n] at 16 kHz, what it says, and who speaks; his recordings (`home`).
 
-    The same of the target, of whom the converter hears `reference` alone, which is none of its `target_home` where the
-    speaker has others.
+    The same of the target, of whom the converter hears `references` alone, which are none of its `target_home` where
+    the speaker has others.
     """
 
     source: np.ndarray
@@ -32,16 +33,17 @@ class Trial(NamedTuple):
     speaker: str
     home: list[np.ndarray]
     target: str
-    reference: np.ndarray
+    references: list[np.ndarray]
     target_home: list[np.ndarray]
 
 
 Row = tuple[AudioCache, MonoCut]
 
 
-def trials(settings: ConverterSettings, count: int, seconds: tuple[float, float]) -> list[Trial]:
-    """Pairs of speakers of the evaluation corpora, always the same. seconds: of a reference, at least and at the most.
+def trials(settings: ConverterSettings, count: int, seconds: tuple[float, float], recordings: int = 1) -> list[Trial]:
+    """Pairs of speakers of the evaluation corpora, always the same.
 
+    seconds: of a recording, at least and at the most. recordings: that the converter hears of a target who has so many.
     Raises SpeechError where there are no two speakers with such recordings.
     """
     spoken: dict[str, list[Row]] = defaultdict(list)
@@ -61,17 +63,25 @@ def trials(settings: ConverterSettings, count: int, seconds: tuple[float, float]
         target = str(rng.choice([name for name in names if name != source]))
         rows, others = spoken[source], spoken[target]
         said, heard = int(rng.integers(len(rows))), int(rng.integers(len(others)))
-        samples, cut = rows[said][0].audio(rows[said][1]), rows[said][1]
-        text = cut.supervisions[0].text or ""
-        reference = others[heard][0].audio(others[heard][1])
-        found.append(Trial(samples, text, source, home(rows, said), target, reference, home(others, heard)))
+        known = [(heard + i) % len(others) for i in range(min(recordings, len(others)))]
+        text = rows[said][1].supervisions[0].text or ""
+        references = [sound(others[i]) for i in known]
+        found.append(
+            Trial(sound(rows[said]), text, source, home(rows, [said]), target, references, home(others, known))
+        )
     return found
 
 
-def home(rows: list[Row], but: int) -> list[np.ndarray]:
-    """Some recordings of a speaker, without one of them where there are others."""
-    rest = [row for i, row in enumerate(rows) if i != but] or rows
-    return [audio.audio(cut) for audio, cut in rest[:HOME]]
+def sound(row: Row) -> np.ndarray:
+    """The samples of a recording, [n] at 16 kHz."""
+    audio, cut = row
+    return audio.audio(cut)
+
+
+def home(rows: list[Row], but: Container[int]) -> list[np.ndarray]:
+    """Some recordings of a speaker, without those of these numbers where there are others."""
+    rest = [row for i, row in enumerate(rows) if i not in but] or rows
+    return [sound(row) for row in rest[:HOME]]
 
 
 def live(converter: Converter, samples: np.ndarray, chunk: int) -> tuple[np.ndarray, float]:

@@ -10,12 +10,9 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool1d, relu
 
 from speech.audio.mel import KALDI_FBANK, LogMel, MelConfig
-from speech.content.reference import RATE, recording
+from speech.content.reference import RATE, VOICE_SECONDS, recording
 from speech.errors import SpeechError
 from speech.streaming.frames import Frames
-
-SHORTEST = 0.5
-"""Seconds of a reference recording below which a vector says little of its speaker."""
 
 BANDS = 8
 """The 2-D front end halves the frequency axis three times."""
@@ -187,7 +184,7 @@ class CAMPPlus(nn.Module):
         Raises:
             SpeechError: the recording is not mono, not finite, shorter than 0.5 s or silent.
         """
-        x = recording(samples, sample_rate, shortest=SHORTEST, audible=True).to(self.fbank.window.device)
+        x = recording(samples, sample_rate, shortest=VOICE_SECONDS, audible=True).to(self.fbank.window.device)
         return self(Frames.whole(x[None]))[0].float().cpu()
 
 

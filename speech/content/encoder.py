@@ -207,7 +207,7 @@ class ContentEncoder(nn.Module):
         Raises:
             SpeechError: the model has no bottleneck, or the samples are not mono, not finite or less than one code.
         """
-        x = recording(samples, sample_rate, shortest=0.04)
+        x = recording(samples, sample_rate, shortest=self.config.frame)
         return self(Frames.whole(x[None].to(next(self.parameters()).device)), "codes").data[0].long()
 
 

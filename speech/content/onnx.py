@@ -12,7 +12,7 @@ from torch import Tensor
 
 from speech.audio.mel import KALDI_FBANK, S3_TOKENIZER, LogMel
 from speech.content import campplus, s3
-from speech.content.reference import RATE, recording
+from speech.content.reference import RATE, VOICE_SECONDS, recording
 from speech.errors import SpeechError
 from speech.streaming.frames import Frames
 
@@ -76,7 +76,7 @@ class ONNXSpeakerEncoder:
             SpeechError: the recording is not mono, not finite, shorter than 0.5 s or silent, or the model cannot
                 be opened or fails.
         """
-        x = recording(samples, sample_rate, shortest=campplus.SHORTEST, audible=True)
+        x = recording(samples, sample_rate, shortest=VOICE_SECONDS, audible=True)
         fbank = campplus.centred(self.fbank(Frames.whole(x[None]))).data
         return _run(self.session, self.path, fbank.numpy()).flatten()
 

@@ -15,6 +15,9 @@ from speech.errors import SpeechError
 RATE = 16000
 """Samples a second (Hz) that every model of this room reads."""
 
+VOICE_SECONDS = 0.5
+"""Of a recording below which a vector says little of its speaker."""
+
 SILENCE = 1e-3
 """A recording whose loudest sample stays below this (-60 dB of full scale) is silent."""
 

@@ -13,13 +13,10 @@ from torch import Tensor, nn
 from torch.nn.functional import gelu, layer_norm, scaled_dot_product_attention
 
 from speech.content.ecapa import ECAPA, ECAPAConfig
-from speech.content.reference import RATE, recording
+from speech.content.reference import RATE, VOICE_SECONDS, recording
 from speech.errors import SpeechError
 from speech.kernels.linear import Linear
 from speech.streaming.frames import Frames
-
-SHORTEST = 0.5
-"""Seconds of a reference recording below which a vector says little of its speaker."""
 
 
 @dataclass(frozen=True)
@@ -176,7 +173,7 @@ class WavLMSpeakerEncoder(nn.Module):
         Raises:
             SpeechError: the recording is not mono, not finite, shorter than 0.5 s or silent.
         """
-        x = recording(samples, sample_rate, shortest=SHORTEST, audible=True).to(self.mix.device)
+        x = recording(samples, sample_rate, shortest=VOICE_SECONDS, audible=True).to(self.mix.device)
         return self(Frames.whole(x[None]))[0].float().cpu()
 
 

@@ -149,8 +149,8 @@ class Converter:
     def add_target(self, name: str, *recordings: str | Path | Audio) -> None:
         """Take up a voice from one or more recordings of it, each of at least a second, under a name.
 
-        Several count alike. Warns of clipped ones. Raises SpeechError where the model cannot take voices up, and for a
-        recording that is too short, silent or unreadable.
+        Several count alike. Warns of clipped ones, and of those in which two people seem to speak. Raises SpeechError
+        where the model cannot take voices up, and for a recording that is too short, silent or unreadable.
         """
         if self._speaker is None:
             raise SpeechError(

@@ -12,6 +12,9 @@ import numpy as np
 MISSING, SILENT = np.nan, np.inf
 """A sample that has not come, and one that is left out on purpose: both are heard as silence, the first is counted."""
 
+CONVERTED, DRY = 0, 1
+"""The tracks of a live conversion: the voice that was asked for, and the one that is spoken."""
+
 DECAY_SECONDS = 0.0015  # a sound that breaks off falls to 1 / e in this time
 JUMP_SECONDS = 0.008  # clocks do not drift so far at once
 PATIENCE = 20  # blocks, 0.1 s: more than a device takes at once, which may have one wrong time stamp in common

@@ -6,8 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 import torch
@@ -16,6 +14,7 @@ from torch import Tensor
 from speech.audio.limiter import limited
 from speech.audio.samples import to_float
 from speech.errors import SpeechError
+from speech.streaming.closing import Closing
 from speech.streaming.driver import Driver
 from speech.streaming.lane import Asking, Lane, Seat, alone
 from speech.streaming.module import Sequential, State, Streaming
@@ -104,7 +103,7 @@ class Setup:
         return Lane(self.pipeline, slots, answers="cpu")
 
 
-class ConversionStream:
+class ConversionStream(Closing):
     """One live stream: as much comes out of each `push` as went in, `latency.total` seconds late. A context manager.
 
     What comes out does not depend on how the input is cut. It is mono float32 and never leaves [-1, 1]. One stream is
@@ -215,14 +214,6 @@ class ConversionStream:
         if not self._closed:
             self._closed = True
             self._driver.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _check_open(self) -> None:
         if self._ended or self._closed:

@@ -12,11 +12,12 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
+from torch.nn.functional import cosine_similarity
 
 from speech.audio.file import Audio, Reader, blocks
 from speech.audio.mel import LogMel, MelConfig
 from speech.audio.resample import resample
-from speech.content.reference import RATE, SpeakerEncoder, mean_vector, recording
+from speech.content.reference import RATE, SILENCE, SpeakerEncoder, mean_vector, recording
 from speech.errors import SpeechError
 from speech.streaming.frames import Frames
 from speech.vc.model import ConverterModelConfig
@@ -30,6 +31,12 @@ PROMPT = 20.0
 
 FULL_SCALE, CLIPPED = 0.999, 1e-3
 """Samples from this level on are cut off; a recording with a larger share of them is clipped."""
+
+
+ALIKE, HALF = 0.4, 2.0
+"""Cosine of the vectors of a recording's halves under which two people speak in it, and seconds that a half must have.
+
+So low that a single speaker raises no alarm, at the price that many a pair goes unnoticed."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,12 +71,15 @@ def take_up(
 ) -> TargetVoice:
     """The voice of one or more recordings of a speaker: their mean vector, and mel frames of all of them.
 
-    seconds: of mel frames that are kept, of no recording more than its share. Warns of clipped recordings. Raises
-    SpeechError for none, and for one that cannot be read, is shorter than a second or silent.
+    seconds: of mel frames that are kept, of no recording more than its share. Warns of recordings that are clipped, and
+    of those that begin in one voice and end in another. Raises SpeechError for none, and for one that cannot be read,
+    is shorter than a second or silent.
     """
     if not recordings:
         raise SpeechError("expected at least one recording of the target, got none: name one")
     samples = [_heard(source) for source in recordings]
+    for source, x in zip(recordings, samples, strict=True):
+        warn_several(_name(source), x, speaker)
     front, room = LogMel(mel), prompt_frames(mel, seconds) // len(samples)
     frames = []
     for x in samples:
@@ -90,6 +100,18 @@ def warn_clipped(name: str, clipped: int, count: int) -> None:
         warnings.warn(
             f"{name} is clipped ({100 * clipped / count:.1f} % of its samples at full scale), so the voice may sound "
             "rough: record it again, more quietly",
+            stacklevel=2,
+        )
+
+
+def warn_several(name: str, x: np.ndarray, speaker: SpeakerEncoder) -> None:
+    """Warn if a recording, [n] at 16 kHz, seems to begin in one voice and to end in another."""
+    halves = np.array_split(x, 2)
+    if len(x) < 2 * HALF * RATE or any(np.abs(half).max() < SILENCE for half in halves):
+        return
+    if cosine_similarity(*(speaker.embed(half) for half in halves), dim=0) < ALIKE:
+        warnings.warn(
+            f"{name} sounds as if two people spoke in it, so the voice may be that of neither: cut out one of them",
             stacklevel=2,
         )
 
@@ -127,7 +149,7 @@ def read_targets(path: Path) -> dict[str, TargetVoice]:
 
 def _heard(source: str | Path | Audio) -> np.ndarray:
     """What is heard of a reference recording, float32 [n] at 16 kHz."""
-    name = "the recording" if isinstance(source, Audio) else str(source)
+    name = _name(source)
     audio = source if isinstance(source, Audio) else _beginning(source)
     try:
         x = recording(audio.samples, audio.sample_rate, shortest=SHORTEST, audible=True).numpy()
@@ -135,6 +157,11 @@ def _heard(source: str | Path | Audio) -> np.ndarray:
         raise SpeechError(f"{name} cannot be a target: {error}") from error
     warn_clipped(name, count_clipped(audio.samples), len(audio.samples))
     return x[: round(LONGEST * RATE)]
+
+
+def _name(source: str | Path | Audio) -> str:
+    """What a recording is called in a message."""
+    return "the recording" if isinstance(source, Audio) else str(source)
 
 
 def _beginning(path: str | Path) -> Audio:

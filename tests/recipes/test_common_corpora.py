@@ -27,6 +27,14 @@ def test_librispeech_layout(tmp_path: Path) -> None:
     assert cut.load_audio().shape == (1, 8000)  # a cut is a lhotse cut like any other
 
 
+def test_a_librispeech_transcript_without_its_recording_is_named(tmp_path: Path) -> None:
+    chapter = tmp_path / "12" / "345"
+    chapter.mkdir(parents=True)
+    (chapter / "12-345.trans.txt").write_text("12-345-0000\n")
+    with pytest.raises(SpeechError, match=r"12-345-0000\.flac that 12-345\.trans\.txt speaks of"):
+        read_corpus(tmp_path, "librispeech")
+
+
 def test_cache_holds_the_signal_at_16_khz_and_leaves_out_what_cannot_be_read(tmp_path: Path) -> None:
     t = np.arange(8000) / 8000
     soundfile.write(tmp_path / "good.wav", np.stack([0.5 * np.sin(2 * np.pi * 300 * t), 0 * t], 1), 8000)
@@ -42,6 +50,16 @@ def test_cache_holds_the_signal_at_16_khz_and_leaves_out_what_cannot_be_read(tmp
     assert (cut.id, len(signal)) == ("good", 16000)
     wanted = 0.25 * np.sin(2 * np.pi * 300 * np.arange(16000) / 16000)
     np.testing.assert_allclose(signal[500:-500], wanted[500:-500], atol=2e-3)
+
+
+def test_a_corpus_of_which_nothing_can_be_read(tmp_path: Path) -> None:
+    (tmp_path / "bad.wav").write_text("no sound")
+    manifest = tmp_path / "manifest.jsonl"
+    manifest.write_text(json.dumps({"id": "bad", "audio": "bad.wav", "duration": 1.0}) + "\n\n")
+    cache = AudioCache(tmp_path / "cache", "some")
+    with pytest.raises(SpeechError, match="recordings that can be read"):
+        cache.build(lambda: read_corpus(tmp_path, "manifest"), manifest, 1)
+    assert not cache.ready
 
 
 @pytest.mark.parametrize("line", ["{", '{"id": "x"}', "[]"])

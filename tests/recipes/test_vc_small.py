@@ -19,7 +19,9 @@ from lhotse import MonoCut, Recording, SupervisionSegment
 import speech
 from recipes.common.cache import RATE, AudioCache
 from recipes.common.prepare import cache
+from recipes.common.weights import put
 from recipes.tts_small.content_training import CLASSES, ContentOptimConfig, ContentStretches, ContentTraining
+from recipes.tts_small.parts import start_of
 from recipes.tts_small.pools import Place, Pool, StretchConfig
 from recipes.tts_small.tracks import PHONES, Phones, frame_count, save_phones
 from recipes.vc_small.assemble import latency
@@ -31,16 +33,19 @@ from recipes.vc_small.perturb import PerturbConfig, noisy, warped
 from recipes.vc_small.post_training import PostOptimConfig, PostTraining, one_step
 from recipes.vc_small.run import main
 from recipes.vc_small.settings import compose_settings
+from recipes.vc_small.trials import trials
 from speech.audio.mel import LogMel, MelConfig
 from speech.content.campplus import CAMPPlus, CAMPPlusConfig
 from speech.content.encoder import ContentConfig, ContentEncoder
 from speech.errors import SpeechError
+from speech.hub.find import locate
 from speech.hub.schema import to_tree
 from speech.streaming.frames import Frames
 from speech.vc.converter import Converter
 from speech.vc.model import ConverterModel
 from speech.vc.network import ConverterConfig, ConverterNetwork
 from speech.vc.timbre import PromptConfig
+from speech.vocoder.hift import HiFT
 
 FRAMES = 100
 CONTENT = ContentConfig(
@@ -223,7 +228,8 @@ def test_a_discriminator_learns_to_tell() -> None:
 
 
 @pytest.mark.parametrize(
-    ("experiment", "total", "chunk"), [("vc_cpu", 168.0, 80), ("vc_low", 88.0, 40), ("vc_accelerator", 168.0, 80)]
+    ("experiment", "total", "chunk"),
+    [("vc_cpu", 168.0, 80), ("[vc_cpu,vc_low]", 88.0, 40), ("[vc_accelerator,vc_low]", 88.0, 40)],
 )
 def test_delays_and_sizes_are_those_that_are_promised(experiment: str, total: float, chunk: float) -> None:
     settings = compose_settings([f"experiment={experiment}"])
@@ -233,6 +239,18 @@ def test_delays_and_sizes_are_those_that_are_promised(experiment: str, total: fl
     assert sum(p.numel() for p in model.parameters()) <= 20e6
     longer = Converter(model.eval(), chunk=160).latency
     assert longer.total - found.total == pytest.approx((160 - chunk) / 1e3)
+
+
+def test_the_low_delay_begins_with_the_bundled_weights() -> None:
+    settings, source = compose_settings(["experiment=vc_low"]), locate("vc")
+    parts = {
+        "content": ContentEncoder(settings.content),
+        "speaker": CAMPPlus(settings.speaker),
+        "convert": ConverterNetwork(settings.network),
+        "vocoder": HiFT(settings.vocoder),
+    }
+    for name, part in parts.items():
+        put(part, start_of(name, source), source, ("",))  # raises where anything is missing or left over
 
 
 def test_settings_that_do_not_fit() -> None:
@@ -291,6 +309,8 @@ def test_all_stages_make_a_checkpoint_that_converts(
     assert "real_time_factor_80_ms" in out and "f0_correlation" in out
     scores = json.loads((tmp_path / "scores.json").read_text())
     assert scores["converted"]["whole_less_chunks"] < 1e-4 and scores["converted"]["sentences"] == 2
+    kept = json.loads((tmp_path / "scores_of_sources.json").read_text())
+    assert kept["scores"] == scores["source"] and len(kept["of"]) == 4
     card = (tmp_path / "export" / "README.md").read_text()
     assert "| train |" in card and "| network |" in card and "168.0 ms" in card and "wer_pocketsphinx" in card
     converter = speech.load(tmp_path / "export")
@@ -298,3 +318,8 @@ def test_all_stages_make_a_checkpoint_that_converts(
     assert converter.targets == ["train0", "train1"]
     made = converter.convert(corpus / "eval" / "0.wav", target="train1")
     assert len(made.samples) == round(1.5 * RATE) and np.isfinite(made.samples).all() and made.samples.any()
+    one, two = (trials(compose_settings(arguments), 3, (1.0, 10.0), recordings) for recordings in (1, 2))
+    for less, more in zip(one, two, strict=True):  # the same pairs
+        assert np.array_equal(less.source, more.source) and less.target == more.target != less.speaker
+        assert [len(row.references) for row in (less, more)] == [1, 2]
+        assert np.array_equal(less.references[0], more.references[0])

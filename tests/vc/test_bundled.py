@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import speech
-from speech.audio.file import read
+from speech.audio.file import Audio, read
 from speech.hub.find import locate
 
 DEMO = Path(__file__).parents[2] / "demo" / "demo.flac"
@@ -43,3 +44,32 @@ def test_two_targets_are_two_voices(converter: speech.Converter) -> None:
     samples = recording.samples[: 2 * recording.sample_rate]
     first, second = (converter.convert(samples, name, recording.sample_rate).samples for name in converter.targets[:2])
     assert np.abs(first - second).max() > 0.05
+
+
+def test_a_switch_of_target_makes_no_click(converter: speech.Converter) -> None:
+    """Where one voice ends and another begins, no sample is further from the next than around there."""
+    recording = read(DEMO)
+    samples, voices = recording.samples[: 4 * recording.sample_rate], converter.targets
+    with converter.stream(recording.sample_rate, voices[0]) as stream:
+        parts, switched = [], []
+        for number, begin in enumerate(range(0, len(samples), stream.chunk)):
+            if number % 5 == 4:
+                stream.target = voices[number % len(voices)]
+                switched.append(stream._driver.emitted)
+            parts.append(stream.push(samples[begin : begin + stream.chunk]))
+        made = np.concatenate(parts)[stream.delay :]
+    steps = np.abs(np.diff(made))
+    at_switches = [steps[at - 2 : at + 2].max() for at in switched if 2 <= at < len(steps)]
+    assert len(at_switches) > 5
+    assert max(at_switches) < steps.max() / 2
+
+
+def test_a_reference_of_two_people_is_warned_of(converter: speech.Converter, shared: Path) -> None:
+    def said(speaker: str, number: int) -> np.ndarray:
+        return read(shared / "data" / "cmu_arctic" / f"arctic-{speaker}_arctic_a000{number}.opus").samples[:48000]
+
+    with pytest.warns(UserWarning, match="the recording sounds as if two people spoke in it"):
+        converter.add_target("both", Audio(np.concatenate([said("bdl", 1), said("clb", 1)]), 16000))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        converter.add_target("one", Audio(np.concatenate([said("bdl", 1), said("bdl", 2)]), 16000))

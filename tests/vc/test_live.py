@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 
 from speech.errors import SpeechError
-from speech.vc import live as module
+from speech.vc import computing, ends
+from speech.vc import live as whole
 from speech.vc.delay import compute_budget
-from speech.vc.live import Live, Mode, Settings
+from speech.vc.ends import Mode
+from speech.vc.live import Live, Settings
 from tests.vc.world import Echo, Input, Output, World
 
 RATE = 16000
@@ -34,6 +36,12 @@ def off(world: World, delay: float, begin: float, end: float) -> float:
     return float(shifts[np.argmin([np.square(heard - tone(times - delay - shift)).mean() for shift in shifts])])
 
 
+def enter(monkeypatch: pytest.MonkeyPatch, world: World) -> None:
+    """Let a conversion know no other time than that of a world."""
+    for module in (whole, ends, computing):
+        monkeypatch.setattr(module, "time", world)
+
+
 @contextmanager
 def living(
     monkeypatch: pytest.MonkeyPatch,
@@ -45,7 +53,7 @@ def living(
 ) -> Iterator[tuple[World, Live]]:
     """A conversion that has begun, in its world."""
     world = World(source, sink)
-    monkeypatch.setattr(module, "time", world)
+    enter(monkeypatch, world)
     live = Live(make, source, sink, settings or Settings(0.05, gate=None))
     live.mode = mode
     try:
@@ -55,7 +63,7 @@ def living(
 
         def settled() -> bool:
             done = live._stream.pushed >= source.count - before  # type: ignore[attr-defined]
-            return done or (live.asleep and not live._backlog()) or live.failure is not None
+            return done or (live.asleep and not live._computing.backlog) or live._computing.failure is not None
 
         world.settled = settled
         yield world, live
@@ -160,7 +168,7 @@ def test_overload_drops_and_the_delay_does_not_climb(monkeypatch: pytest.MonkeyP
         slow.set()
         world.sleep(6)
         slow.clear()
-        world.settled = lambda: live._backlog() == 0 and time.sleep(0.001) is None
+        world.settled = lambda: live._computing.backlog == 0 and time.sleep(0.001) is None
         world.sleep(1)
         worst = live.status()
         world.settled = follow if worst.dropped == 0 else world.settled
@@ -184,9 +192,9 @@ def test_a_drop_costs_little_more_than_what_was_dropped(monkeypatch: pytest.Monk
 
     with living(monkeypatch, Input(RATE, tone), Output(RATE), lambda rate, _: Echo(rate, 1.0, cost)) as (world, live):
         worlds.append(world)
-        world.settled = lambda: world.now < busy[0] - 1e-9 or live._backlog() == 0
+        world.settled = lambda: world.now < busy[0] - 1e-9 or live._computing.backlog == 0
         world.sleep(3)
-        status, dropped = live.status(), live._dropped / RATE
+        status, dropped = live.status(), live._computing.dropped / RATE
         worlds.clear()
     assert 1 < dropped < 2
     assert status.missing < dropped + 0.8
@@ -202,7 +210,7 @@ def test_silence_is_not_converted_and_sound_comes_back_whole(monkeypatch: pytest
         asleep, before = live.status().asleep, live._stream.pushed  # type: ignore[attr-defined]
         world.sleep(2.5)
         after, status = live._stream.pushed, live.status()  # type: ignore[attr-defined]
-        world.settled = lambda: live._backlog() == 0 and time.sleep(0.001) is None
+        world.settled = lambda: live._computing.backlog == 0 and time.sleep(0.001) is None
         world.sleep(2.5)
         awake = live.status()
     assert asleep and after == before and status.factor == 0, (asleep, before, after, status)
@@ -243,7 +251,7 @@ def test_a_lost_device_comes_back_with_the_same_delay(monkeypatch: pytest.Monkey
         assert not live.healthy
         assert not live.resume()
         source.plugged, pushed = True, live._stream.pushed  # type: ignore[attr-defined]
-        world.settled = lambda: live._backlog() == 0 and time.sleep(0.001) is None
+        world.settled = lambda: live._computing.backlog == 0 and time.sleep(0.001) is None
         assert live.resume() and live.healthy
         world.sleep(3)
         assert live._stream.pushed > pushed  # type: ignore[attr-defined]
@@ -266,7 +274,7 @@ def test_what_ends_the_computing_is_said(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_devices_that_bring_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     source, sink = Input(RATE, tone), Output(RATE)
     source.begin = 1e9
-    monkeypatch.setattr(module, "time", World(source, sink))
+    enter(monkeypatch, World(source, sink))
     with pytest.raises(SpeechError, match="expected sound to pass 'in' and 'out'"):
         Live(echo, source, sink, Settings(0.05)).prepare()
 
