@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import platform
+import shutil
 import subprocess
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -34,7 +35,10 @@ class Context:
 
     @classmethod
     def here(cls) -> Context:
-        """This moment, this checkout and this machine. A `+` after the commit: with changes that are not committed."""
+        """This moment, this checkout and this machine.
+
+        A `+` after the commit: with changes that are not committed. No commit where there is no git.
+        """
         now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M")
         return cls(now, _commit(), _cpu(), os.cpu_count() or 1, _gpu(), version("torch"))
 
@@ -76,6 +80,9 @@ def table(title: str, results: list[Result]) -> Table:
 
 
 def _commit() -> str:
+    if shutil.which("git") is None:
+        return ""
+
     def git(*words: str) -> str:
         return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
 

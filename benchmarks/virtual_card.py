@@ -43,6 +43,17 @@ class Card:
         """What `pactl` answers."""
         return subprocess.run(self.command("pactl", *words), capture_output=True, text=True, check=True).stdout
 
+    def plug(self) -> None:
+        """Make the sink that is heard, its microphone the usual one, and `soft`."""
+        self.ask("load-module", "module-null-sink", f"sink_name={self.loop}", *SINK.split())
+        self.ask("set-default-source", f"{self.loop}.monitor")
+        self.soften()
+
+    def unplug(self) -> None:
+        """Take away what `plug` made."""
+        for kind in ("module-remap-sink", "module-null-sink"):
+            self.ask("unload-module", kind)
+
     def soften(self) -> None:
         """Make the sink `soft`."""
         self.ask("load-module", "module-remap-sink", "sink_name=soft", f"master={self.loop}")
@@ -59,17 +70,12 @@ def virtual_card() -> Iterator[Card]:
         )
     with tempfile.TemporaryDirectory() as folder:
         card = Card(f"{folder}/native", folder)
-        modules = (
-            f"module-native-protocol-unix socket={card.socket} auth-anonymous=1",
-            f"module-null-sink sink_name={card.loop} {SINK}",
-        )
         options = ["-n", "--daemonize=no", "--exit-idle-time=-1", "--use-pid-file=no", "--log-target=null"]
-        words = [*options, *(word for module in modules for word in ("-L", module))]
-        with subprocess.Popen(card.command("pulseaudio", *words), stderr=subprocess.DEVNULL) as server:
+        options += ["-L", f"module-native-protocol-unix socket={card.socket} auth-anonymous=1"]
+        with subprocess.Popen(card.command("pulseaudio", *options), stderr=subprocess.DEVNULL) as server:
             try:
                 _wait(card)
-                card.ask("set-default-source", f"{card.loop}.monitor")
-                card.soften()
+                card.plug()
                 yield card
             finally:
                 server.terminate()

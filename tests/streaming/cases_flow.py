@@ -8,7 +8,7 @@ from functools import partial
 
 from speech.flow.dit import DiT, DiTConfig
 from speech.flow.encoder import EncoderConfig, Front, Upsampler
-from speech.flow.layers import Context, Repeat, Split, beside
+from speech.flow.layers import Context, Split, beside
 from speech.flow.model import Flow, FlowConfig
 from speech.flow.solver import Sampling, Solver, start_noise
 from speech.flow.unet import UNet, UNetConfig
@@ -42,7 +42,6 @@ def _pipeline(encoder: EncoderConfig, estimator: UNetConfig | DiTConfig) -> Stre
 WIDTH = 2 * 2 * MEL  # channels of speaker and prompt mel beside a token's embedding
 
 CASES: dict[str, Case] = {
-    "repeat": Case(lambda: Repeat(2)),
     "split": Case(lambda: Split(3)),
     "beside": Case(lambda: beside(Conv1d(2, 3, 1, 2), 2, 4)),
     "flow encoder": Case(partial(_encoder, ENCODER, CONTEXT), (8,)),

@@ -12,7 +12,7 @@ from speech.streaming.attention import Attention, Rotary
 from speech.streaming.conv import Conv1d, Conv2d, ConvTranspose1d
 from speech.streaming.module import Delay, Parallel, Pointwise, Residual, Sequential
 from speech.streaming.recurrent import GRU, LSTM, LegendreMemory
-from speech.streaming.resample import Resample
+from speech.streaming.resample import Repeat, Resample
 from speech.streaming.spectral import ISTFT, STFT
 from tests.streaming.case import Case, D
 
@@ -124,6 +124,7 @@ def _signals() -> Iterator[tuple[str, Case]]:
     yield "stft and istft", Case(lambda: Sequential(a=STFT(16, 4), b=ISTFT(16, 4)), (), longest=80, tight=False)
     for rate, new_rate in ((3, 2), (2, 3), (1, 4), (4, 1), (1, 1)):
         yield f"resample {rate}:{new_rate}", Case(partial(Resample, rate, new_rate, zeros=4, dim=2), (2,), tight=False)
+    yield "repeat", Case(partial(Repeat, 3))
     yield "resample samples", Case(partial(Resample, 5, 4, zeros=6), (), longest=120, tight=False)
 
 

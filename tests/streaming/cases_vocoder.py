@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 
 from speech.vocoder.hift import HiFT, HiFTConfig
-from speech.vocoder.layers import ReflectionPad, Repeat, Spectrum
+from speech.vocoder.layers import ReflectionPad, Spectrum
 from speech.vocoder.resblock import ResBlock, ResBlocks
 from speech.vocoder.source import F0Predictor, Source, SourceConfig
 from speech.vocoder.vocos import Vocos, VocosConfig
@@ -32,7 +32,6 @@ VOCOS = VocosConfig(features=4, dim=8, hidden=12, layers=2, kernel=5, n_fft=16, 
 
 
 def _parts() -> Iterator[tuple[str, Case]]:
-    yield "repeat", Case(partial(Repeat, 3))
     yield "reflection pad", Case(partial(ReflectionPad, 3, 2), (), tight=False)  # only the mirrored start is waited for
     yield "reflection pad left", Case(partial(ReflectionPad, 1, 0, (D,)), tight=False)
     yield "spectrum", Case(partial(Spectrum, 8, 2), (), longest=80, tight=False)  # the window starts at zero

@@ -26,8 +26,13 @@ def _whole(name: str, x: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("name", PIPELINES)
 @settings(max_examples=6, deadline=None)
-@given(pushes=st.lists(st.integers(0, 70), max_size=6), chunk=st.integers(1, 3), save=st.integers(0, 5))
-def test_any_pushes_give_the_whole_signal(name: str, pushes: list[int], chunk: int, save: int) -> None:
+@given(
+    pushes=st.lists(st.integers(0, 70), max_size=6),
+    chunk=st.integers(1, 3),
+    save=st.integers(0, 5),
+    packed=st.booleans(),
+)
+def test_any_pushes_give_the_whole_signal(name: str, pushes: list[int], chunk: int, save: int, packed: bool) -> None:
     case = REGISTRY[name]
     driver = Driver(case.module, chunk * case.module.grain, shape=case.shape)
     x = torch.randn(sum(pushes), *case.shape)
@@ -36,10 +41,10 @@ def test_any_pushes_give_the_whole_signal(name: str, pushes: list[int], chunk: i
         outs.append(driver.push(part))
         assert driver.emitted == sum(map(len, outs))
         if i == save:
-            saved = driver.snapshot()
+            saved, kept = driver.snapshot(), driver.keep()
             driver.push(torch.randn(50, *case.shape))  # what comes after a snapshot leaves no trace
             driver = Driver(case.module, chunk * case.module.grain, shape=case.shape)
-            driver.restore(saved)
+            driver.restore(saved) if packed else driver.resume(kept)
     outs.append(driver.flush())
     y = torch.cat(outs)
     assert driver.received == len(x) and driver.emitted == len(y) == case.module.total(len(x))
