@@ -84,9 +84,13 @@ class Voices(Mapping[str, V]):
         """The name of a voice that is there, or that is read now from a file of voices, or made of a recording by
         `add`, which is given a name for it and the file. Raises SpeechError for neither a name nor a file.
         """
+        kind = self._kind.name
+        if not isinstance(asked, str | Path):
+            got = type(asked).__name__
+            raise SpeechError(f"expected the name of a {kind} or a path, got {got}: take it up under a name first")
         if str(asked) in self._voices:
             return str(asked)
-        path, kind = Path(asked).expanduser(), self._kind.name
+        path = Path(asked).expanduser()
         if not path.is_file():
             raise SpeechError(
                 f"expected a {kind} of the model ({self.known}) or a recording of one, got '{asked}', which is "

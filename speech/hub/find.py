@@ -26,6 +26,8 @@ def locate(name: str | Path) -> Path:
     Raises:
         SpeechError: no such model, or it cannot be read, converted or fetched.
     """
+    if not isinstance(name, str | Path) or not str(name):
+        raise SpeechError(f"expected the name or the path of a model, got {name!r}: `speech models list` shows names")
     path = Path(name).expanduser()
     if (folder := find(name)) is not None:
         return folder

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import tee
+from numbers import Integral
 
 import torch
 from torch import Tensor
@@ -55,6 +56,13 @@ def uniform(generator: torch.Generator | None = None) -> Iterator[float]:
         source.seed()
     while True:
         yield torch.rand((), generator=source, dtype=torch.float64, device=source.device).item()
+
+
+def seeded(seed: int) -> torch.Generator:
+    """A generator that repeats its draws. Raises SpeechError for a seed that is no integer of 64 bits."""
+    if not isinstance(seed, Integral) or not -(1 << 63) <= seed < 1 << 64:
+        raise SpeechError(f"expected an integer of 64 bits as seed, or none, got {seed!r}: choose another")
+    return torch.Generator().manual_seed(int(seed))
 
 
 class Sampler:

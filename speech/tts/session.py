@@ -23,7 +23,7 @@ from speech.tts.layout import Utterance
 from speech.tts.lm import TextSpeechLM
 from speech.tts.reader import Reader, WordSpan
 from speech.tts.render import Acoustics, Renderer, SoundLanes
-from speech.tts.sampling import Sampler, SamplingConfig, uniform
+from speech.tts.sampling import Sampler, SamplingConfig, seeded, uniform
 from speech.tts.scoring import code_lanes
 from speech.tts.stages import Stages
 from speech.tts.stretch import FASTEST, SLOWEST
@@ -128,7 +128,7 @@ class Session:
         self.cancelled, self.stages = Event(), Stages(alone=lanes is None)
         self.samples = 0  # that have come
         self._foreign: dict[str, None] = {}
-        self._sampler = Sampler(setup.sampling, uniform(None if seed is None else torch.Generator().manual_seed(seed)))
+        self._sampler = Sampler(setup.sampling, uniform(None if seed is None else seeded(seed)))
         self._sequence: _Sequence | None = None
         self._renderer: Renderer | None = None  # while a stream of sound is under way
         self._read = False  # whether there was anything to say

@@ -3,6 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -60,10 +61,11 @@ def test_look_ahead_and_device(tmp_path: Path) -> None:
         ("parrot", "got 'parrot': `speech models list`"),
         ("none.nemo", "none.nemo does not exist"),
         ("./none", "got './none'"),
-        ("", "config.yaml"),  # the current folder
+        ("", "expected the name or the path of a model, got ''"),
+        (None, "expected the name or the path of a model, got None"),
     ],
 )
-def test_unknown_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, message: str) -> None:
+def test_unknown_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: Any, message: str) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SpeechError, match=message):
         load(name)

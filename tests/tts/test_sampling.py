@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from speech.errors import SpeechError
-from speech.tts.sampling import Sampler, SamplingConfig, uniform
+from speech.tts.sampling import Sampler, SamplingConfig, seeded, uniform
 
 
 def nucleus(p: list[float], top_p: float, top_k: int | None) -> list[int]:
@@ -95,10 +96,7 @@ def test_draws_repeat_with_their_seed_and_differ_without() -> None:
     def some(draws: Iterator[float]) -> list[float]:
         return [next(draws) for _ in range(4)]
 
-    def seeded(seed: int) -> Iterator[float]:
-        return uniform(torch.Generator().manual_seed(seed))
-
-    assert some(seeded(1)) == some(seeded(1)) != some(seeded(2))
+    assert some(uniform(seeded(1))) == some(uniform(seeded(1))) != some(uniform(seeded(2)))
     assert some(uniform()) != some(uniform())
     assert all(0 <= draw < 1 for draw in some(uniform()))
 
@@ -107,6 +105,12 @@ def test_draws_repeat_with_their_seed_and_differ_without() -> None:
 def test_settings_that_make_no_sense(wrong: dict) -> None:
     with pytest.raises(SpeechError, match="correct them"):
         SamplingConfig(**wrong)
+
+
+@pytest.mark.parametrize("wrong", ["1", 1.0, 1 << 64, -(1 << 64)])
+def test_seeds_are_integers(wrong: Any) -> None:
+    with pytest.raises(SpeechError, match="expected an integer of 64 bits as seed"):
+        seeded(wrong)
 
 
 def test_an_id_apart_keeps_its_own_probability() -> None:

@@ -135,6 +135,8 @@ def test_sources_that_are_no_good(converter: Converter, folder: Path) -> None:
     for rates in ((11127, None), (16000, 11127), (0, None), (16000.5, None)):
         with pytest.raises(SpeechError, match="simple ratio to 16000 Hz"):
             converter.stream(rates[0], output_rate=rates[1])  # type: ignore[arg-type]
+    with pytest.raises(SpeechError, match="expected the name of a target or a path, got ndarray: take it up"):
+        converter.stream(16000, voice(1.0))  # type: ignore[arg-type]
 
 
 def test_targets_are_kept(converter: Converter, tmp_path: Path) -> None:
