@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -13,9 +14,11 @@ from torch import Tensor
 
 from recipes.common.cache import RATE
 from recipes.common.optim import AdamWConfig
+from recipes.tts_small.listening import ListenConfig, PhoneListener, heard_as, sampled
 from recipes.tts_small.parts import Part
 from recipes.tts_small.pools import Place, Pool, StretchConfig, Stretches, speaker
 from speech.audio.mel import LogMel
+from speech.content.encoder import ContentEncoder
 from speech.errors import SpeechError
 from speech.flow.estimator import Estimator
 from speech.flow.layers import Context
@@ -43,7 +46,7 @@ class FlowOptimConfig(AdamWConfig):
     evenly from [0, 1] instead of as by `draw_interval`, which seldom comes near pure noise. unlabelled: share of rows
     whose tokens are codes alone, as those of recordings without text are. wrong: share of the codes of all other rows
     that are changed for others of the row, so that the flow takes what is spoken from the symbols: the codes of a
-    language model are drawn, and not always well.
+    language model are drawn, and not always well. listen: of the loss of phones that were not made clear.
     """
 
     prior: float = 0.5
@@ -52,6 +55,7 @@ class FlowOptimConfig(AdamWConfig):
     uniform: float = 0.5
     unlabelled: float = 0.15
     wrong: float = 0.3
+    listen: ListenConfig = field(default_factory=ListenConfig)
 
 
 class FlowBatch(NamedTuple):
@@ -115,16 +119,25 @@ class FlowStretches(Stretches):
 
 
 class FlowTraining(Part):
-    """Every batch draws one of the four contexts of `training_contexts`, and a prompt for half of its rows."""
+    """Every batch draws one of the four contexts of `training_contexts`, and a prompt for half of its rows.
+
+    listener: an encoder that says how clear what is made is, where `optim.listen` asks for it.
+    """
 
     model: Flow
     optim: FlowOptimConfig
 
-    def __init__(self, model: Flow, mel: LogMel, optim: FlowOptimConfig, margin: int) -> None:
+    def __init__(
+        self, model: Flow, mel: LogMel, optim: FlowOptimConfig, margin: int, listener: ContentEncoder | None = None
+    ) -> None:
         super().__init__(model, optim)
         self.mel, self.margin = mel, margin
+        self.listener = (listener,)  # in a tuple it is no part of this module, whose weights are trained and saved
         self.contexts = training_contexts(model.config.context)
         self.views: dict[Context, tuple[Sequential, Estimator]] = {}
+
+    def on_fit_start(self) -> None:
+        self.listener = tuple(encoder and encoder.to(self.device) for encoder in self.listener)
 
     def view(self, context: Context) -> tuple[Sequential, Estimator]:
         """Encoder and estimator in a context, on the model's own parameters."""
@@ -142,7 +155,10 @@ class FlowTraining(Part):
     def losses(
         self, batch: FlowBatch, mel: Tensor, context: Context, generator: torch.Generator, averaged: int
     ) -> Parts:
-        """`velocity` of all rows, of the first `averaged` over intervals of time, and `prior`. mel: [b, t, mel]."""
+        """`velocity` of all rows, of the first `averaged` over intervals of time, `prior`, and what `heard` tells.
+
+        mel: [b, t, mel].
+        """
         encoder, estimator = self.view(context)
         lengths = torch.full((len(mel),), mel.shape[1], device=mel.device)
         given = self.model.conditioned(batch.tokens, batch.speakers, draw_prefix(mel, lengths, generator))
@@ -159,7 +175,23 @@ class FlowTraining(Part):
             network = velocity(estimator, conditions[at], backward=self.model.config.sampling.mean)
             loss = loss + flow_matching_loss(network, mel[at], noise[at], 1 - t[at], valid[at]) * (len(mel) - averaged)
         prior = (conditions[..., : mel.shape[2]].float() - mel).square().mean()
-        return {"velocity": loss / len(mel), "prior": prior}
+        rows = slice(math.ceil(self.optim.listen.share * len(mel)))
+        heard = self.heard(batch, mel, velocity(estimator, conditions[rows]), noise[rows])
+        return {"velocity": loss / len(mel), "prior": prior, **heard}
+
+    def heard(self, batch: FlowBatch, mel: Tensor, network: Callable[..., Tensor], noise: Tensor) -> Parts:
+        """How unclear the phones are in what a stream makes of the first rows, `phones`; nothing without a listener.
+
+        network: of those rows; noise: [rows, t, mel]; mel: [b, t, mel], the answer of all rows.
+        """
+        (encoder,) = self.listener
+        if encoder is None:
+            return {}
+        made = sampled(network, noise, self.model.config.sampling)
+        symbols = batch.tokens[: len(noise)] // self.model.config.vocabulary - 1
+        with torch.autocast(mel.device.type, enabled=False):
+            listener = PhoneListener(encoder, batch.samples, mel, slice(self.margin, self.margin + mel.shape[1]))
+            return {"phones": listener.wrong(made, heard_as(symbols))}
 
     def training_step(self, batch: FlowBatch, batch_index: int) -> Parts:
         generator = torch.Generator().manual_seed(batch.seed)
@@ -168,7 +200,10 @@ class FlowTraining(Part):
         averaged = round(self.optim.intervals * len(batch.tokens)) if begun and self.model.config.sampling.mean else 0
         parts = self.losses(batch, self.features(batch), context, generator, averaged)
         self.count(batch.tokens.numel() * self.model.config.rate * self.mel.config.hop / RATE)
-        return {"loss": parts["velocity"] + self.optim.prior * parts["prior"], **parts}
+        loss = parts["velocity"] + self.optim.prior * parts["prior"]
+        if "phones" in parts:
+            loss = loss + self.optim.listen.weight * parts["phones"]
+        return {"loss": loss, **parts}
 
     def validation_step(self, batch: FlowBatch, batch_index: int) -> None:
         mel, chunks = self.features(batch), self.contexts[2]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+from recipes.tts_small.content import aligned
 from recipes.tts_small.parts import train, trained
 from recipes.tts_small.pools import Numbered, pools, stretch_data
 from recipes.vc_small.assemble import latency
@@ -35,10 +36,13 @@ def ears(settings: ConverterSettings) -> Ears:
     """The trained encoders. Raises SpeechError before stages `content` and `speaker`."""
     content = trained(settings, "content", ContentEncoder(settings.content))[0]
     speaker = trained(settings, "speaker", CAMPPlus(settings.speaker))[0]
-    return Ears(content, speaker, LogMel(settings.mel))
+    return Ears(content.requires_grad_(False), speaker.requires_grad_(False), LogMel(settings.mel))
 
 
 def pairs_data(settings: ConverterSettings, module: NetworkPart) -> Numbered:
-    """Stretches and references of all training corpora, as `module` trains on them."""
+    """Stretches and references of all training corpora, as `module` trains on them; with phones if it listens."""
     config = settings.convert_crops
-    return stretch_data(settings, module, Pairs, pools(settings, config.reading), config)
+    found = pools(settings, config.reading)
+    if settings.convert_optim.listen.share:
+        found = aligned(found)
+    return stretch_data(settings, module, Pairs, found, config)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from recipes.common.optim import AdamWConfig
 from recipes.tts_small.flow_training import draw_times
+from recipes.tts_small.listening import PhoneListener
+from recipes.vc_small.listening import UNDISTURBED, ListenConfig, converted
 from recipes.vc_small.pairs import PairBatch
 from recipes.vc_small.part import Given, NetworkPart
+from speech.content.encoder import FACTOR
 from speech.vc.network import ConverterNetwork
 from speech.vc.training import converter_loss
 
@@ -24,7 +28,8 @@ class ConvertOptimConfig(AdamWConfig):
 
     intervals: share of rows whose velocity is averaged over an interval of time, from `intervals_start`, a share of the
     steps, on; all others have instantaneous ones, which cost half as much. uniform: share of rows whose times are drawn
-    evenly from [0, 1] instead of as by `flow.objectives.draw_interval`, which seldom comes near pure noise.
+    evenly from [0, 1] instead of as by `flow.objectives.draw_interval`, which seldom comes near pure noise. listen: of
+    the loss of phones that were not made clear.
     """
 
     chunks: tuple[int, ...] = (8, 16)
@@ -34,6 +39,7 @@ class ConvertOptimConfig(AdamWConfig):
     intervals: float = 0.25
     intervals_start: float = 0.4
     uniform: float = 0.5
+    listen: ListenConfig = field(default_factory=ListenConfig)
 
 
 class ConvertTraining(NetworkPart):
@@ -70,7 +76,23 @@ class ConvertTraining(NetworkPart):
         begun = self.global_step >= self.optim.intervals_start * self.optim.steps
         averaged = round(self.optim.intervals * len(given.mel)) if begun else 0
         self.told(given)
-        return {"loss": self.loss(given, network, generator, averaged)}
+        velocity = self.loss(given, network, generator, averaged)
+        heard = self.heard(batch, network, generator)
+        loss = velocity + self.optim.listen.weight * heard["phones"] if heard else velocity
+        return {"loss": loss, "velocity": velocity, **heard}
+
+    def heard(self, batch: PairBatch, network: ConverterNetwork, generator: torch.Generator) -> Parts:
+        """How unclear the phones are in what a stream makes of the first rows; nothing without rows to listen to."""
+        rows = slice(math.ceil(self.optim.listen.share * len(batch.samples)))
+        if not rows.stop:
+            return {}
+        some, inner = PairBatch(*(x[rows] for x in batch[:-1]), batch.seed), self.inner(batch)
+        given = self.given(some, network, generator, self.optim.worn, perturb=UNDISTURBED)
+        made = converted(network, given, self.model.config.sampling)
+        at = torch.arange(inner.start, inner.stop, FACTOR, device=made.device) - self.optim.listen.lag
+        with torch.autocast(made.device.type, enabled=False):
+            listener = PhoneListener(self.ears.content, some.samples, given.mel, inner)
+            return {"phones": listener.wrong(made, some.phones[:, at])}
 
     def validation_step(self, batch: PairBatch, batch_index: int) -> None:
         generator = torch.Generator().manual_seed(batch.seed)
@@ -79,5 +101,6 @@ class ConvertTraining(NetworkPart):
         values = {
             "val_velocity": self.loss(given, network, generator, 0),
             "val_mel": self.distance(given, network, self.model.config.sampling),
+            **{f"val_{name}": value for name, value in self.heard(batch, network, generator).items()},
         }
         self.log_dict(values, batch_size=len(given.mel), sync_dist=True)

@@ -11,6 +11,8 @@ import torch
 from lhotse import MonoCut
 from torch import Tensor
 
+from recipes.tts_small.content_training import CLASS
+from recipes.tts_small.listening import UNHEARD
 from recipes.tts_small.pools import Place, Pool, StretchConfig, Stretches, speaker
 from recipes.tts_small.tracks import FRAME, frame_count
 from speech.content.encoder import FACTOR
@@ -38,11 +40,12 @@ class PairConfig(StretchConfig):
 
 class PairBatch(NamedTuple):
     """samples: [b, n] with margins. reference: [b, m] of the same speaker, zeros behind its end; lengths: [b] its
-    frames of 10 ms. seed: for later draws."""
+    frames of 10 ms. phones: [b, n / 160] classes, UNHEARD where nobody knows them. seed: for later draws."""
 
     samples: Tensor
     reference: Tensor
     lengths: Tensor
+    phones: Tensor
     seed: int
 
 
@@ -78,8 +81,16 @@ class Pairs(Stretches):
             torch.from_numpy(np.stack([place.samples for place in places])),
             torch.from_numpy(padded),
             torch.tensor([len(samples) // FRAME for samples in references]),
+            torch.from_numpy(np.stack([self._phones(place) for place in places])),
             seed,
         )
+
+    def _phones(self, place: Place) -> np.ndarray:
+        """[needed] classes of the phones of a stretch."""
+        phones = place.pool.phones.get(place.cut.id)
+        if phones is None:
+            return np.full(self.config.needed, UNHEARD)
+        return CLASS[np.repeat(phones.phones, phones.frames)[place.begin :][: self.config.needed]]
 
     def _reference(self, place: Place, rng: np.random.Generator) -> np.ndarray:
         """[m * 160] samples of whoever speaks in a stretch."""

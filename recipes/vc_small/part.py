@@ -93,19 +93,32 @@ class NetworkPart(Part):
         return self.views[chunk].train(self.training)
 
     def given(
-        self, batch: PairBatch, network: ConverterNetwork, generator: torch.Generator, most: float, dropped: float = 0.0
+        self,
+        batch: PairBatch,
+        network: ConverterNetwork,
+        generator: torch.Generator,
+        most: float,
+        dropped: float = 0.0,
+        perturb: PerturbConfig | None = None,
     ) -> Given:
-        """What a batch asks of the network. most: see `worn`; dropped: share of rows without conditions."""
-        inner = slice(self.margin, batch.samples.shape[1] // self.ears.mel.config.hop - self.margin)
+        """What a batch asks of the network.
+
+        most: see `worn`; dropped: share of rows without conditions; perturb: another one than that of the training.
+        """
+        inner = self.inner(batch)
         with torch.autocast(batch.samples.device.type, enabled=False):
             mel = self.ears.mel(Frames.whole(batch.samples)).data[:, inner]
-            said = self.ears.said(batch.samples, self.perturb, generator)
+            said = self.ears.said(batch.samples, perturb or self.perturb, generator)
             vectors, reference = self.ears.voice(batch.reference, batch.lengths)
         content = network.lead()(Frames.whole(said)).data[:, inner]
         conditions = network.conditioned(content, network.target(vectors, reference, batch.lengths))
         noise = torch.randn(mel.shape, generator=generator).to(mel)
         lengths = torch.full((len(mel),), mel.shape[1], device=mel.device)
         return Given(mel, drop_rows(conditions, dropped, generator), worn(mel, most, generator), noise, lengths)
+
+    def inner(self, batch: PairBatch) -> slice:
+        """The frames of a batch without margins."""
+        return slice(self.margin, batch.samples.shape[1] // self.ears.mel.config.hop - self.margin)
 
     def told(self, given: Given) -> None:
         """Count the speech of a batch."""

@@ -12,14 +12,12 @@ from torch import Tensor
 from recipes.common.optim import AdamWConfig, adamw
 from recipes.tts_small.parts import step_one
 from recipes.vc_small.discriminator import Discriminator, draw_noise, judge, noised
+from recipes.vc_small.listening import ONE_STEP
 from recipes.vc_small.pairs import PairBatch
 from recipes.vc_small.part import Ears, Given, NetworkPart
 from recipes.vc_small.perturb import PerturbConfig
 from speech.flow.objectives import adaptive_mean
-from speech.flow.solver import Sampling
 from speech.vc.network import ConverterNetwork
-
-ONE_STEP = Sampling(1, 0.0, True)
 
 
 @dataclass(frozen=True)

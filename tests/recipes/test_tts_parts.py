@@ -17,6 +17,7 @@ from lhotse import MonoCut, Recording, SupervisionSegment
 from recipes.common.cache import AudioCache
 from recipes.tts_small.content_training import CLASSES, ContentOptimConfig, ContentStretches, ContentTraining
 from recipes.tts_small.flow_training import FlowBatch, FlowOptimConfig, FlowStretches, FlowTraining, draw_times
+from recipes.tts_small.listening import UNHEARD, ListenConfig, Translation, heard_as, listener
 from recipes.tts_small.pools import Pool, StretchConfig
 from recipes.tts_small.speaker_training import SpeakerOptimConfig, SpeakerStretches, SpeakerTraining
 from recipes.tts_small.tracks import PHONES, Phones
@@ -30,6 +31,8 @@ from speech.flow.layers import Context
 from speech.flow.model import Flow, FlowConfig
 from speech.flow.objectives import flow_matching_loss
 from speech.flow.solver import Sampling
+from speech.streaming.frames import Frames
+from speech.tts.text.inventory import ids
 
 FRAMES = 100
 FEATURES = 16
@@ -114,10 +117,10 @@ def test_speakers_are_told_apart(pools: list[Pool]) -> None:
         SpeakerStretches(pools, config, 1, augment=True, numbers={})
 
 
-def flow_training(sampling: Sampling) -> FlowTraining:
+def flow_training(sampling: Sampling, flow: FlowConfig = FLOW) -> FlowTraining:
     torch.manual_seed(0)
     mel = LogMel(MelConfig(features=FEATURES, window=400, lead=120, slope=0.25, offset=2.0))
-    return FlowTraining(Flow(replace(FLOW, sampling=sampling)), mel, FlowOptimConfig(), 4)
+    return FlowTraining(Flow(replace(flow, sampling=sampling)), mel, FlowOptimConfig(), 4)
 
 
 def flow_batch(pools: list[Pool], flow: FlowConfig = FLOW, unlabelled: float = 0.0, wrong: float = 0.0) -> FlowBatch:
@@ -167,6 +170,51 @@ def test_either_objective_learns_in_every_context(pools: list[Pool], mean: bool,
         optimizer.step()
     assert loss.item() < 0.9 * first
     assert all(p.grad is not None and p.grad.isfinite().all() for p in module.model.parameters())
+
+
+def test_the_flow_is_listened_to_as_it_speaks(pools: list[Pool]) -> None:
+    sampling = Sampling(2, 0.0, mean=True, temperature=0.5)
+    batch, module = flow_batch(pools), flow_training(sampling, replace(FLOW, symbols=12))
+    for parameter in module.model.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    symbols = torch.arange(2, 12).expand(4, -1)
+    batch, mel = batch._replace(tokens=batch.tokens + FLOW.vocabulary * (symbols + 1)), module.features(batch)
+    config = ContentConfig(MelConfig(features=FEATURES), 8, 1, 2, levels=(), vocabulary=len(CLASSES))
+    content = ContentEncoder(config).eval()
+    for parameter in content.parameters():
+        parameter.data *= 3 if parameter.dim() > 1 else 1  # so that it makes a difference what it hears
+    heard = FlowTraining(module.model, module.mel, FlowOptimConfig(listen=ListenConfig(0.5)), 4, content)
+    context, generator = heard.contexts[0], torch.Generator()
+    assert "phones" not in module.losses(batch, mel, context, generator, averaged=0)
+    told = []
+    optimizer = torch.optim.Adam(heard.model.parameters(), 1e-2)
+    for _ in range(30):
+        loss = heard.losses(batch, mel, context, torch.Generator().manual_seed(1), averaged=0)["phones"]
+        told.append(loss.item())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert told[-1] < 0.9 * told[0]
+
+
+def test_symbols_are_heard_a_little_later_and_borders_not_at_all() -> None:
+    spoken = torch.tensor([[*ids(["T", "UW1", " ", "B", "."]), -1]])
+    expected = [UNHEARD, *(CLASSES.index(p) for p in ("T", "UW")), UNHEARD, CLASSES.index("B"), CLASSES.index("SIL")]
+    assert heard_as(spoken).tolist() == [expected]
+
+
+def test_mel_frames_are_translated() -> None:
+    samples = torch.randn(4, 16000) * (1 + torch.arange(16000) / 2000).sin()
+    one, other = MelConfig(features=FEATURES, lead=120, slope=0.25), MelConfig(features=12, window=320)
+    mel, wanted = (LogMel(config)(Frames.whole(samples)).data for config in (one, other))
+    said = Translation(mel[:2], wanted[:2])(mel[2:])
+    assert (said - wanted[2:]).square().mean() < 0.1 * wanted[2:].var()
+
+
+def test_only_converters_that_know_phones_listen() -> None:
+    assert listener("vc").config.vocabulary == len(CLASSES)
+    with pytest.raises(SpeechError, match="to listen, asr is none"):
+        listener("asr")
 
 
 def test_an_instantaneous_velocity_is_that_of_the_mean_flow() -> None:

@@ -20,13 +20,15 @@ import speech
 from recipes.common.cache import RATE, AudioCache
 from recipes.common.prepare import cache
 from recipes.common.weights import put
-from recipes.tts_small.content_training import CLASSES, ContentOptimConfig, ContentStretches, ContentTraining
+from recipes.tts_small.content_training import CLASS, CLASSES, ContentOptimConfig, ContentStretches, ContentTraining
+from recipes.tts_small.listening import UNHEARD
 from recipes.tts_small.parts import start_of
 from recipes.tts_small.pools import Place, Pool, StretchConfig
 from recipes.tts_small.tracks import PHONES, Phones, frame_count, save_phones
 from recipes.vc_small.assemble import latency
 from recipes.vc_small.convert_training import ConvertOptimConfig, ConvertTraining
 from recipes.vc_small.discriminator import Discriminator, judge
+from recipes.vc_small.listening import ListenConfig, converted
 from recipes.vc_small.pairs import PairBatch, PairConfig, Pairs
 from recipes.vc_small.part import Ears
 from recipes.vc_small.perturb import PerturbConfig, noisy, warped
@@ -38,6 +40,7 @@ from speech.audio.mel import LogMel, MelConfig
 from speech.content.campplus import CAMPPlus, CAMPPlusConfig
 from speech.content.encoder import ContentConfig, ContentEncoder
 from speech.errors import SpeechError
+from speech.flow.solver import Sampling
 from speech.hub.find import locate
 from speech.hub.schema import to_tree
 from speech.streaming.frames import Frames
@@ -46,6 +49,7 @@ from speech.vc.model import ConverterModel
 from speech.vc.network import ConverterConfig, ConverterNetwork
 from speech.vc.timbre import PromptConfig
 from speech.vocoder.hift import HiFT
+from tests.sounds import said
 
 FRAMES = 100
 CONTENT = ContentConfig(
@@ -100,7 +104,8 @@ def sounds() -> PairBatch:
     """Noise of changing level, and references of unequal length."""
     torch.manual_seed(2)
     samples = 0.1 * torch.randn(4, CROPS.needed * 160) * (1 + torch.arange(CROPS.needed * 160) / 4000).sin()
-    return PairBatch(samples, 0.1 * torch.randn(4, 48 * 160), torch.tensor([40, 48, 44, 41]), 7)
+    phones = torch.arange(4 * CROPS.needed).reshape(4, -1) // 8 % len(CLASSES)
+    return PairBatch(samples, 0.1 * torch.randn(4, 48 * 160), torch.tensor([40, 48, 44, 41]), phones, 7)
 
 
 def test_references_are_of_the_same_speaker_and_no_part_of_the_stretch(pools: list[Pool]) -> None:
@@ -108,6 +113,11 @@ def test_references_are_of_the_same_speaker_and_no_part_of_the_stretch(pools: li
     batch = data[3]
     assert batch.samples.shape == (4, CROPS.needed * 160) and batch.reference.shape == (4, 48 * 160)
     assert (batch.lengths >= 40).all() and (batch.lengths <= 48).all()
+    starts = [round(float(row[0]) * 32768) % 1000 // 160 for row in batch.samples]  # frames, of utterances of 100
+    for row, begin in zip(batch.phones, starts, strict=True):
+        said = np.repeat(CLASS[[0, 1, 2]], [20, 30, 50])
+        assert any(row.tolist() == said[i : i + CROPS.needed].tolist() for i in range(begin, 100 - CROPS.needed + 1))
+    assert (Pairs([pools[0]._replace(phones={})], CROPS, 1, augment=False)[3].phones == UNHEARD).all()
     for row, length in zip(batch.reference, batch.lengths, strict=True):
         assert not row[length * 160 :].any()
     rng, pool = np.random.default_rng(0), pools[0]
@@ -187,14 +197,49 @@ def test_the_network_learns_and_the_encoders_do_not(guidance: float) -> None:
     assert not torch.allclose(changed.conditions, given.conditions)
 
 
+def lively(network: ConverterNetwork) -> ConverterNetwork:
+    """With random weights everywhere: a fresh transformer gives zeros."""
+    for parameter in network.dit.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    return network
+
+
+def test_what_is_listened_to_is_what_a_stream_makes() -> None:
+    torch.manual_seed(0)
+    network = lively(ConverterNetwork(NETWORK)).at(CROPS.frames).eval()  # one chunk, which has no past
+    module = ConvertTraining(network, small_ears(), ConvertOptimConfig(), PerturbConfig(), CROPS.margin).eval()
+    for sampling in (Sampling(1, 0.0, True), Sampling(3, 0.0, True, temperature=0.5)):
+        with torch.no_grad():
+            given = module.given(sounds(), network, torch.Generator(), most=0.0)
+            made = converted(network, given, sampling)
+            for row in range(4):
+                stream = network.solver(sampling, given.noise[row])(Frames.whole(given.conditions[row : row + 1])).data
+                torch.testing.assert_close(made[row : row + 1], stream, atol=1e-5, rtol=1e-5)
+
+
+def test_listening_makes_words_clearer() -> None:
+    torch.manual_seed(0)
+    optim = ConvertOptimConfig(listen=ListenConfig(share=0.5))
+    module = ConvertTraining(lively(ConverterNetwork(NETWORK)), small_ears(), optim, PerturbConfig(), CROPS.margin)
+    optimizer, batch, told = torch.optim.Adam(module.model.parameters(), 1e-2), sounds(), []
+    for _ in range(20):
+        heard = module.heard(batch, module.view((8,), torch.Generator()), torch.Generator().manual_seed(3))
+        told.append(heard["phones"].item())
+        optimizer.zero_grad()
+        heard["phones"].backward()
+        optimizer.step()
+    assert told[-1] < 0.95 * told[0]
+    silent = ConvertTraining(module.model, small_ears(), ConvertOptimConfig(), PerturbConfig(), CROPS.margin)
+    assert silent.heard(batch, module.model, torch.Generator()) == {}
+
+
 def test_the_discriminator_scores_rows_and_moves_what_is_made() -> None:
     torch.manual_seed(0)
     module = PostTraining(
         ConverterNetwork(NETWORK), small_ears(), PostOptimConfig(lr=1e-3), PerturbConfig(), CROPS.margin
     )
-    for network in (module.model, module.discriminator.network):  # a fresh transformer gives zeros
-        for parameter in network.dit.parameters():
-            torch.nn.init.normal_(parameter, std=0.1)
+    for network in (module.model, module.discriminator.network):
+        lively(network)
     generator = torch.Generator().manual_seed(3)
     given = module.given(sounds(), module.view((8,), generator), generator, most=0.1)
     velocity = one_step(module.model, given)
@@ -276,6 +321,8 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
             pitch = (120 + 60 * (i % 2)) * (1 + 0.05 * np.sin(5 * t))
             phase = 2 * np.pi * np.cumsum(pitch) / RATE
             x = sum(np.sin(k * phase) / k for k in range(1, 15)) * 0.1 + 0.001 * rng.standard_normal(len(t))
+            if i < 4:  # a reference, which has to be speech
+                x = said(seconds, start=4.0 * i + 2)
             soundfile.write(root / name / f"{i}.wav", x, RATE)
             row = {"id": f"{name}{i}", "audio": f"{i}.wav", "text": "ah", "speaker": f"{name}{i % 2}"}
             rows.append({**row, "duration": seconds})
