@@ -18,6 +18,7 @@ from speech.asr.words import confidence
 from speech.audio.resample import Resampler
 from speech.errors import SpeechError
 from speech.streaming.driver import Driver
+from speech.streaming.engine.host import Regular
 from speech.streaming.lane import Asking, Lane, Seat, alone
 from speech.streaming.module import Streaming
 from speech.streaming.timing import phase_for
@@ -57,6 +58,11 @@ class Aligner:
     def lane(self, slots: int = 1) -> Lane:
         """Room for so many streams."""
         return Lane(self.scorer, slots, answers="cpu")
+
+    def regular(self, lane: Lane) -> Regular:
+        """The step that alignments of live sound take in this lane, over and over."""
+        grain = self.scorer.grain
+        return Regular(lane, grain, self.phase, (), torch.float32, self.rate / grain, "aligner")
 
 
 @dataclass(frozen=True)

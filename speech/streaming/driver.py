@@ -68,11 +68,9 @@ class Driver:
         lane = lane or Lane(module, device=device, dtype=dtype)
         self.device, self.dtype = lane.device, lane.dtype
         self.input_dtype = input_dtype or self.dtype
-        self.phase = phase_for(module) if phase is None else phase
         self._opening = chunk if opening is None else opening
-        for frames in (chunk, self._opening):
-            check(module, frames, self.phase)
-        self._first = module.first(self.phase)
+        steps = (chunk, self._opening)
+        self.phase, self._first = lane.memo(("begin", *steps, phase), lambda: _begin(module, steps, phase))
         self.seat = lane.open()
         self._empty = None if outputs is None else torch.zeros(0, *outputs, device=lane.answers, dtype=self.dtype)
         self._begin()
@@ -221,3 +219,14 @@ class Driver:
         self.seat.load(data[HEADER.size + size :])
         raw = torch.tensor(np.frombuffer(data, np.uint8, size, HEADER.size))
         self._stand(raw.view(self.input_dtype).view(-1, *self.shape), steps, received, ended)
+
+
+def _begin(module: Streaming, steps: tuple[int, ...], phase: int | None) -> tuple[int, int]:
+    """Where streams of such steps begin (default: with the least latency), and the index of their first output.
+
+    Raises SpeechError where they cannot.
+    """
+    phase = phase_for(module) if phase is None else phase
+    for frames in steps:
+        check(module, frames, phase)
+    return phase, module.first(phase)

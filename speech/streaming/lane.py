@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol, TypeVar, runtime_checkable
@@ -76,12 +76,19 @@ class Lane:
         self.arena = Arena(module.init_state(1, "meta", self.dtype), slots, self.device, spare=int(self.padded))
         self.graphs: dict[tuple[int, int, int], Graph] = {}
         self._pool: Any = None
+        self._memo: dict[Hashable, Any] = {}
         self.empty: Tensor | None = None
         """What no outputs look like, [0, ...], once a step of frames was taken."""
 
     def open(self) -> Seat:
         """A place for one stream, its state all zeros. Raises `Full` when there is none."""
         return Seat(self, self.arena.open())
+
+    def memo(self, key: Hashable, build: Callable[[], R]) -> R:
+        """What `build` returns, found out once for all streams of the lane: when and where they begin."""
+        if key not in self._memo:
+            self._memo[key] = build()
+        return self._memo[key]
 
     @torch.inference_mode()
     def run(self, calls: Sequence[Call], rows: int | None = None) -> list[Any]:

@@ -60,6 +60,10 @@ class ConverterHost:
         self.seconds = min(setup.chunk / setup.sample_rate for setup in setups)
         self.regular = [regular(setup, lane) for setup, lane in self.setups.values()]
 
+    def prepare(self, *, target: str | None = None, **_: object) -> None:
+        """Have what the network knows of the target made, with which streams then begin at once."""
+        self._targets(self._default() if target is None else target)
+
     def open(
         self, *, sample_rate: int | None = None, output_rate: int | None = None, target: str | None = None
     ) -> HostedConversion:

@@ -78,7 +78,7 @@ class Setup:
     sample_rate: int
     output_rate: int
 
-    @property
+    @cached_property
     def chunk(self) -> int:
         """Input samples of a step."""
         return self.pipeline.grain

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
+import torch
+from torch import Tensor
 
 from speech.asr.events import Event, Final
 from speech.asr.recogniser import Recogniser
@@ -15,6 +19,9 @@ from speech.errors import SpeechError
 from speech.hub.load import load
 from speech.streaming.engine.config import EngineConfig
 from speech.streaming.engine.engine import Engine
+from speech.streaming.frames import Frames
+from speech.streaming.lane import Steps
+from speech.streaming.module import Device, State
 from tests.streaming.engine.small import Rig
 
 DEMO = Path(__file__).resolve().parents[2] / "demo" / "demo.flac"
@@ -93,6 +100,46 @@ def test_streams_of_two_look_aheads_and_many_phases_share_an_engine(recogniser: 
     for key, session in sessions.items():
         assert _same(rig.finished(session), events[key])
     assert set(rig.batches) == {"encoder", "decoder"} and rig.free == {4}
+
+
+class Failing:
+    """Steps that fail, state and all written, where one of the rows is of this slot."""
+
+    def __init__(self, steps: Steps, slot: int) -> None:
+        self.steps, self.slot = steps, slot
+
+    def init_state(self, slots: int, device: Device = None, dtype: torch.dtype | None = None) -> State:
+        return self.steps.init_state(slots, device, dtype)
+
+    def step(self, frames: Frames, state: State, slots: Tensor) -> Frames | Sequence[Any]:
+        out = self.steps.step(frames, state, slots)
+        if self.slot in slots.tolist():
+            raise RuntimeError("the step failed")
+        return out
+
+
+@pytest.mark.parametrize("part", ["encoder", "decoder"])
+def test_who_shares_a_batch_with_a_stream_whose_step_fails_does_not_notice(
+    recogniser: Recogniser, events: dict, part: str
+) -> None:
+    host = recogniser.host(5)
+    rig = Rig(host, 5)
+    sessions = [rig.open() for _ in range(5)]
+    for i, session in enumerate(sessions):
+        session.push(_cut(i % 4)[: len(_cut(0)) // 2])
+    rig.settle()
+    seat = sessions[2].hosted.seats[("encoder", "decoder").index(part)]
+    seat.lane.module = Failing(seat.lane.module, seat.slot)
+    for i, session in enumerate(sessions):
+        session.push(_cut(i % 4)[len(_cut(0)) // 2 :])
+        session.end()
+    rig.settle()
+    with pytest.raises(RuntimeError, match="the step failed"):
+        list(sessions[2])
+    for i in (0, 1, 3, 4):
+        assert _same(sessions[i].poll(), events[i % 4, None])
+    counts = rig.scheduler.meter.counts
+    assert (counts["failed"], counts["ended"]) == (1, 4) and counts["retried"] >= 2 and rig.free == {5}
 
 
 def test_threads_and_bad_samples(recogniser: Recogniser, events: dict) -> None:

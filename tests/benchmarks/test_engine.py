@@ -16,7 +16,7 @@ from benchmarks.run import main
 from speech.errors import SpeechError
 from speech.streaming.engine.stats import Percentiles, Stats
 
-NOTHING = Stats(4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.0, 0.0, Percentiles(), Percentiles(), {})
+NOTHING = Stats(4, *[0] * 10, *[0.0] * 3, Percentiles(), Percentiles(), {})
 
 
 def _measured(p99: float) -> Measured:

@@ -58,7 +58,7 @@ def test_only_open_slots_close(slot: int) -> None:
 def test_reset_clears_the_listed_slots_only() -> None:
     arena = Arena(SPEC, 4)
     arena.buffer.fill_(1)
-    arena.reset(torch.tensor([1, 3]))
+    arena.reset([1, 3])
     assert arena.buffer.bool().all(1).tolist() == [True, False, True, False]
 
 

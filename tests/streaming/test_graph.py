@@ -28,7 +28,7 @@ def test_a_replayed_step_equals_an_eager_one(name: str, rows: int) -> None:
     eager, captured = Lane(module, SLOTS), Lane(module, SLOTS)
     step = Regular(captured, chunk, phase, case.shape, torch.float32, 1.0, name)
     cost = prepared(step, EngineConfig(), SLOTS)
-    assert list(cost.seconds) == [1, 2, 4, 8]
+    assert list(cost.seconds) == [size for size in EngineConfig().buckets if size <= SLOTS]
     assert set(captured.graphs) == {(size, chunk, phase) for size in cost.seconds}
     seats = [lane.open() for lane in (eager, captured) for _ in range(rows)]
     x = torch.randn(STEPS, rows, chunk, *case.shape)

@@ -133,6 +133,19 @@ def test_what_an_engine_foresees(converters: dict[bool, Converter]) -> None:
         hosted.close()
 
 
+def test_a_target_is_made_before_a_stream_is_opened_in_it() -> None:
+    converter = small_converter(second=False)
+    host = converter.host(1)
+    assert not converter._targets
+    for name in ("ben", None):
+        host.prepare(target=name, sample_rate=16000)
+        known = {**converter._targets}
+        with host.open(target=name).stream as stream:
+            assert converter._targets == known and stream.target in known
+    with pytest.raises(SpeechError, match="got 'nobody'"):
+        host.prepare(target="nobody")
+
+
 def test_what_a_host_has_no_room_for(converters: dict[bool, Converter]) -> None:
     converter = converters[False]
     host = converter.host(1, rates=((16000, None), (8000, 48000)))

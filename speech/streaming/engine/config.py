@@ -13,9 +13,10 @@ class EngineConfig:
 
     buckets: sizes of batches. A batch of a network is filled up to one of them, so that sizes are few and each was met
     at the start; on a CUDA device it is then captured in a graph (`graphs`). most_load: a session is refused where the
-    steps of all are foreseen to take more of the time. park_after: seconds without input after which a session's slot
-    may be given to another one. results: of a session that may lie there until it waits. Raises SpeechError for what
-    cannot be.
+    steps of all would need more of the time (`Stats.needed`). park_after: seconds without input after which a session's
+    slot may be given to another one. results: of a session that may lie there until it waits. undo: bytes on each
+    device for the state of a batch as it was before its step, so that where that fails only those streams break off
+    whose fault it is; of a batch with more state all do. Raises SpeechError for what cannot be.
     """
 
     tick: float = 0.01
@@ -23,13 +24,14 @@ class EngineConfig:
     most_load: float = 0.8
     park_after: float = 5.0
     results: int = 1024
+    undo: int = 2**31
     graphs: bool = True
 
     def __post_init__(self) -> None:
         rising = self.buckets[:1] == (1,) and list(self.buckets) == sorted(set(self.buckets))
-        if min(self.tick, self.park_after) < 0 or self.most_load <= 0 or self.results < 1 or not rising:
+        if min(self.tick, self.park_after, self.undo) < 0 or self.most_load <= 0 or self.results < 1 or not rising:
             raise SpeechError(
-                "expected no negative times, a load and results above 0 and buckets that rise from 1, got "
+                "expected no negative times and bytes, a load and results above 0 and buckets that rise from 1, got "
                 f"{self}: correct them"
             )
 

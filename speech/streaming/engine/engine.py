@@ -19,11 +19,11 @@ from speech.kernels.linear import padded_rows
 from speech.streaming.arena import Full
 from speech.streaming.closing import Closing
 from speech.streaming.engine.config import EngineConfig
-from speech.streaming.engine.host import Host, Regular
-from speech.streaming.engine.load import Cost, load, measured
+from speech.streaming.engine.host import Host, Preparing, Regular
+from speech.streaming.engine.load import Cost, foreseen, measured, needed
 from speech.streaming.engine.scheduler import Scheduler
 from speech.streaming.engine.session import AsyncSession, Session
-from speech.streaming.engine.stats import Stats, percentiles, prometheus
+from speech.streaming.engine.stats import COUNTERS, Stats, percentiles, prometheus
 
 R = TypeVar("R")
 
@@ -73,10 +73,12 @@ class Engine(Closing):
         Raises `Full`, with a hint when to ask again, where there is no slot or no time for it, and SpeechError for
         options that do not fit.
         """
+        self._prepare(options)
         return self._ordered(lambda: self._open(options)).result()
 
     async def connect(self, **options: Any) -> AsyncSession:
         """As `open`, for an event loop."""
+        await asyncio.to_thread(self._prepare, options)
         opening = self._ordered(lambda: self._open(options))
         try:
             return AsyncSession(await asyncio.wrap_future(opening))
@@ -107,6 +109,12 @@ class Engine(Closing):
             self._stopping = True
         self._news.set()
         self._thread.join()
+
+    def _prepare(self, options: dict[str, Any]) -> None:
+        """What can be done of opening a stream outside of the engine's thread, which others wait for."""
+        _fitting(self.host.open, options)
+        if isinstance(self.host, Preparing):
+            self.host.prepare(**options)
 
     # in the engine's thread
 
@@ -165,15 +173,14 @@ class Engine(Closing):
 
     def _open(self, options: dict[str, Any]) -> Session:
         scheduler = self._scheduler
-        _fitting(self.host.open, options)
         try:
             scheduler.make_room()
             hosted = self.host.open(**options)
-            foreseen = self._load(scheduler.regular(hosted))
-            if scheduler.streams and foreseen > self.config.most_load:
+            share = self._needed(scheduler.regular(hosted))
+            if scheduler.streams and share > self.config.most_load:
                 hosted.close()
                 raise Full(
-                    f"expected a load of at most {self.config.most_load:.0%}, got {foreseen:.0%} with one stream more: "
+                    f"expected a load of at most {self.config.most_load:.0%}, got {share:.0%} with one stream more: "
                     "wait for a session to end"
                 )
         except Full as error:
@@ -183,10 +190,10 @@ class Engine(Closing):
         scheduler.add(session)
         return session
 
-    def _load(self, more: Iterable[Regular] = ()) -> float:
-        """The share of time that the streams are foreseen to take, and one that takes these steps besides."""
+    def _needed(self, more: Iterable[Regular] = ()) -> float:
+        """The share of time that the streams, and one that takes these steps besides, cannot do without."""
         scheduler, window = self._scheduler, max(self.config.tick, self.host.seconds / 4)
-        return load(scheduler.kinds + Counter(more), scheduler.costs, scheduler.most, window)
+        return needed(scheduler.kinds + Counter(more), scheduler.costs, scheduler.most, window)
 
     def _retry(self) -> float:
         """Seconds in which a session ends, by how the last ones did."""
@@ -202,12 +209,13 @@ class Engine(Closing):
             sessions=len(scheduler.streams),
             parked=scheduler.parked,
             queue=scheduler.asking,
-            load=self._load(),
+            needed=self._needed(),
+            load=foreseen(scheduler.kinds, scheduler.costs, scheduler.most),
             busy=meter.share(),
             latency=percentiles(meter.latencies),
             overhead=percentiles(meter.overheads),
             steps={name: step.stats() for name, step in meter.steps.items()},
-            **{name: meter.counts[name] for name in ("opened", "ended", "failed", "refused", "inputs", "misses")},
+            **{name: meter.counts[name] for name in COUNTERS},
         )
         if restart:
             meter.restart()

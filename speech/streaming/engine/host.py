@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import torch
@@ -127,5 +127,17 @@ class Host(Protocol):
         """Begin a stream, with options of the model's own.
 
         Raises `Full` without a free slot, and SpeechError for options that do not fit.
+        """
+        ...
+
+
+@runtime_checkable
+class Preparing(Protocol):
+    """A host some of whose streams need what takes long to make, once for all that need it."""
+
+    def prepare(self, **options: Any) -> None:
+        """Make what a stream of these options needs. It is called before `open`, in the thread of who opens.
+
+        Raises SpeechError for options that do not fit.
         """
         ...

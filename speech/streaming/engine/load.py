@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
-from itertools import pairwise
+from collections.abc import Callable, Mapping, Sequence
 
+import numpy as np
 import torch
 
 from speech.streaming.engine.host import Regular
@@ -18,25 +18,37 @@ FADE = 0.05  # weight of a new measurement
 
 
 class Cost:
-    """Seconds of a step by its number of rows: measured at first, followed from then on, interpolated between."""
+    """Seconds of a step by its number of rows: measured at first, followed from then on, interpolated between.
+
+    joined: of the other streams that take this step, the share that goes along in a batch, followed likewise; 0 as long
+    as nothing is known of it, since batches of one take the most time.
+    """
 
     def __init__(self, seconds: Mapping[int, float]) -> None:
-        self.seconds = dict(sorted(seconds.items()))
+        self.seconds, self.joined = dict(sorted(seconds.items())), 0.0
 
     def __call__(self, rows: float) -> float:
-        """Seconds of a step of so many rows."""
-        known = list(self.seconds.items())
-        for (low, fast), (high, slow) in pairwise(known):
-            if rows <= high:
-                return fast + (slow - fast) * (max(rows, low) - low) / (high - low)
-        high, slow = known[-1]
-        return slow * max(rows / high, 1.0)
+        """Seconds of a step of so many rows, and no more than these would take in smaller steps: what is known of a
+        size that seldom comes may be one measurement, of a moment when the machine did something else.
+        """
+        parts = [seconds * rows / size for size, seconds in self.seconds.items() if size <= rows]
+        if rows <= max(self.seconds):
+            parts.append(float(np.interp(rows, [*self.seconds], [*self.seconds.values()])))
+        return min(parts)
 
-    def learn(self, rows: int, seconds: float) -> None:
-        """A step of `rows` rows took so long: the nearest size that is known from there on moves towards it."""
+    def learn(self, rows: int, seconds: float, streams: int) -> None:
+        """A step of `rows` rows took so long, amid so many streams: what is known of the nearest size from there on
+        moves towards it.
+        """
         sizes = list(self.seconds)
         size = sizes[min(bisect_left(sizes, rows), len(sizes) - 1)]
         self.seconds[size] += FADE * (seconds * size / max(rows, size) - self.seconds[size])
+        if streams > 1:
+            self.joined += FADE * ((rows - 1) / (streams - 1) - self.joined)
+
+    def rows(self, streams: int) -> float:
+        """Rows of a batch where so many streams take this step."""
+        return 1 + self.joined * (streams - 1)
 
 
 def measured(step: Regular, sizes: Sequence[int]) -> Cost:
@@ -70,13 +82,26 @@ def timed(lane: Lane, calls: Sequence[Call], rows: int) -> float:
     return time.perf_counter() - begin
 
 
-def load(streams: Mapping[Regular, int], costs: Mapping[Lane, Cost], most: int, window: float) -> float:
-    """The share of time that so many streams take of each of these steps, in batches of what comes within `window`
-    seconds, `most` at once at the most.
+def foreseen(streams: Mapping[Regular, int], costs: Mapping[Lane, Cost], most: int) -> float:
+    """The share of time that so many streams of each of these steps will take, if they come together in batches, of at
+    most `most` rows, as they did of late.
     """
+    return _share(streams, costs, lambda step, count: min(costs[step.lane].rows(count), most))
+
+
+def needed(streams: Mapping[Regular, int], costs: Mapping[Lane, Cost], most: int, window: float) -> float:
+    """The share of time that they cannot do without: in batches of all that comes within `window` seconds.
+
+    An engine that has time waits for fewer, and takes more of it. But below 1 a round of steps takes no longer than
+    `window`, and nothing waits for more than one round before its own.
+    """
+    return _share(streams, costs, lambda step, count: min(max(count * step.per_second * window, 1.0), count or 1, most))
+
+
+def _share(streams: Mapping[Regular, int], costs: Mapping[Lane, Cost], rows: Callable[[Regular, int], float]) -> float:
+    """rows: of a batch of this step, which so many streams take."""
     total = 0.0
     for step, count in streams.items():
-        rate = count * step.per_second
-        rows = min(max(rate * window, 1.0), most, count or 1)
-        total += rate / rows * costs[step.lane](rows)
+        together = rows(step, count)
+        total += count * step.per_second / together * costs[step.lane](together)
     return total

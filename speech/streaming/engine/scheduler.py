@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Generator, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Generator, Mapping
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +16,7 @@ from speech.streaming.engine.host import Hosted, Regular
 from speech.streaming.engine.load import Cost
 from speech.streaming.engine.session import END, Session
 from speech.streaming.engine.stats import Meter
+from speech.streaming.engine.undo import Undo
 from speech.streaming.lane import Call, Lane
 
 
@@ -62,6 +63,7 @@ class Scheduler:
     ) -> None:
         self.config, self.slots, self.seconds, self.steps, self.costs = config, slots, seconds, steps, costs
         self.most = max(size for size in config.buckets if size <= slots)
+        self._undo = Undo((lane.arena for lane in steps), self.most, config.undo)
         self.streams: dict[Session, Stream] = {}
         self.kinds: Counter[Regular] = Counter()
         """How many streams take each of the regular steps."""
@@ -108,19 +110,8 @@ class Scheduler:
         if not batch:
             self._spent += time.perf_counter() - begun
             return False
-        calls = [stream.call for stream in batch if stream.call is not None]
-        lane, start = calls[0].seat.lane, time.perf_counter()
-        written = lane.arena.written
-        try:
-            answers = lane.run(calls, self.config.bucket(len(calls)))
-        except Exception as error:
-            self._step_failed(batch, error if lane.arena.written > written else None)
-            return True
-        end = time.perf_counter()
-        self._account(lane, calls, end - start)
-        for stream, answer in zip(batch, answers, strict=True):
-            self._answered(stream, answer)
-        self.meter.overheads.append(self._spent + start - begun + time.perf_counter() - end)
+        stepping = self._stepped(batch)
+        self.meter.overheads.append(self._spent + time.perf_counter() - begun - stepping)
         self._spent = 0.0
         return True
 
@@ -260,35 +251,46 @@ class Scheduler:
         alike = [stream for stream in ranks if stream.call is not None and stream.call.key == key]
         return sorted(alike, key=ranks.__getitem__)[: self.most]
 
-    def _answered(self, stream: Stream, answer: Any) -> None:
-        del self._asking[stream]
-        stream.call, stream.answer = None, answer
-        self._advance(stream)
+    def _stepped(self, batch: list[Stream]) -> float:
+        """Step these streams at once and let each go on with its answer; the seconds that the step took."""
+        calls = [stream.call for stream in batch if stream.call is not None]
+        lane, start, undo = calls[0].seat.lane, time.perf_counter(), None
+        try:
+            if len(calls) > 1:
+                undo = self._undo.keep(lane.arena, [call.seat.slot for call in calls])
+            answers = lane.run(calls, self.config.bucket(len(calls)))
+        except Exception as error:
+            return time.perf_counter() - start + self._failed(batch, undo, error)
+        seconds = time.perf_counter() - start
+        self._account(lane, calls, seconds)
+        for stream, answer in zip(batch, answers, strict=True):
+            del self._asking[stream]
+            stream.call, stream.answer = None, answer
+            self._advance(stream)
+        return seconds
 
-    def _step_failed(self, batch: list[Stream], lost: Exception | None) -> None:
-        """A batch failed: each stream steps by itself, and those whose own step fails break off.
+    def _failed(self, batch: list[Stream], undo: Callable[[], object] | None, error: Exception) -> float:
+        """A step failed, perhaps after it had written state. That is put back and each half of the batch steps by
+        itself, until those are left whose own step fails, which break off; the seconds that this took.
 
-        lost: what went wrong where state was written before. Then no stream of the batch could go on as if nothing had
-        happened, and all break off.
+        Where the state was not kept, none of the batch can go on as if nothing had happened.
         """
-        for stream in batch:
-            assert stream.call is not None
-            if lost:
-                self.leave(stream, lost)
-                continue
-            try:
-                [answer] = stream.call.seat.lane.run([stream.call], 1)
-            except Exception as error:
-                self.leave(stream, error)
-            else:
-                self._answered(stream, answer)
+        halves = []
+        if undo:
+            with suppress(Exception):  # a device that is lost takes nothing back
+                undo()
+                halves = [batch[: len(batch) // 2], batch[len(batch) // 2 :]]
+        self.meter.counts["retried"] += bool(halves)
+        for stream in [] if halves else batch:
+            self.leave(stream, error)
+        return sum(map(self._stepped, halves))
 
     def _account(self, lane: Lane, calls: list[Call], seconds: float) -> None:
         """Note what a step took."""
         step = self.steps.get(lane)
         usual = step is not None and len(calls[0].data) == step.count
         if step is not None and usual:
-            self.costs[lane].learn(len(calls), seconds)
+            self.costs[lane].learn(len(calls), seconds, self.kinds[step])
         self.meter.step(
             step.name if step else "other",
             len(calls),

@@ -41,9 +41,11 @@ class Stats:
     """An engine as it stands.
 
     slots: streams that it takes, sessions: that it has, parked: of them. queue: steps that are asked for. opened,
-    ended, failed, refused: sessions so far. misses: inputs whose results came after they were due. load: share of time
-    that the sessions are foreseen to take, busy: that steps took in the last seconds. latency: from an input's coming
-    to its results, of inputs that brought a step. overhead: all that the engine does beside steps, for each batch.
+    ended, failed, refused: sessions so far. retried: steps that failed and were taken again by half of their streams
+    each. misses: inputs whose results came after they were due. Shares of time: needed, what the sessions cannot do
+    without, by which others are refused; load, what their steps are foreseen to take, as they come together now; busy,
+    what steps took in the last seconds. latency: from an input's coming to its results, of inputs that brought a step.
+    overhead: all that the engine does beside steps, for each batch.
     """
 
     slots: int
@@ -54,8 +56,10 @@ class Stats:
     ended: int
     failed: int
     refused: int
+    retried: int
     inputs: int
     misses: int
+    needed: float
     load: float
     busy: float
     latency: Percentiles
@@ -201,7 +205,8 @@ GAUGES = {
     "sessions": "Streams that it has",
     "parked": "Streams whose state lies in host memory",
     "queue": "Steps that are asked for",
-    "load": "Share of time that the sessions are foreseen to take",
+    "needed": "Share of time that the sessions cannot do without, in batches as large as their deadlines allow",
+    "load": "Share of time that the steps of the sessions are foreseen to take",
     "busy": "Share of the last seconds in which steps were taken",
 }
 COUNTERS = {
@@ -209,6 +214,7 @@ COUNTERS = {
     "ended": "Sessions that came to their end",
     "failed": "Sessions that broke off",
     "refused": "Sessions refused",
+    "retried": "Steps that failed and were taken again by half of their streams each",
     "inputs": "Inputs taken",
     "misses": "Inputs whose results came after they were due",
 }

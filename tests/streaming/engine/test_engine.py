@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import threading
 import time
@@ -19,7 +20,7 @@ from speech.streaming.arena import Full
 from speech.streaming.engine.config import EngineConfig
 from speech.streaming.engine.engine import Engine
 from speech.streaming.engine.session import Backlog, Session
-from tests.streaming.engine.small import ATTENTION, BROKEN, FATAL, FRAGILE, FRONT, LSTM, Kind, SmallModel
+from tests.streaming.engine.small import ATTENTION, BROKEN, FATAL, FRAGILE, FRONT, LSTM, Kind, SmallHost, SmallModel
 
 EAGER = EngineConfig(tick=0.001, most_load=1e9)
 
@@ -295,7 +296,7 @@ def test_without_a_slot_or_the_time_a_session_is_refused_with_a_hint() -> None:
     with _engine(config=EngineConfig(), seconds=short) as engine, engine.open():
         with pytest.raises(Full, match=r"a load of at most 80%, got \d+%"):
             engine.open()
-        assert engine.stats().load > 0.8 and _free(engine) == {3}
+        assert engine.stats().needed > 0.8 and _free(engine) == {3}
 
 
 def test_options_that_do_not_fit_are_refused_and_cost_no_slot() -> None:
@@ -307,6 +308,44 @@ def test_options_that_do_not_fit_are_refused_and_cost_no_slot() -> None:
         assert _free(engine) == {4} and engine.stats().opened == 0
     with pytest.raises(SpeechError, match="at least one slot"):
         _engine(slots=0)
+
+
+class Slow(SmallHost):
+    """Its streams begin when something has happened that takes long."""
+
+    def __init__(self, slots: int, **options: Any) -> None:
+        super().__init__(slots, **options)
+        self.happened = threading.Event()
+
+    def prepare(self, *, kind: int = 0) -> None:
+        if kind and not self.happened.wait(20):
+            raise SpeechError("expected it to happen, it did not")
+
+
+class SlowModel(SmallModel):
+    def host(self, slots: int, **options: Any) -> Slow:
+        return Slow(slots, **options)
+
+
+@pytest.mark.parametrize("connected", [False, True])
+def test_streams_go_on_while_another_is_prepared(connected: bool) -> None:
+    with Engine(SlowModel(), 2, EAGER, kinds=(LSTM, FRONT)) as engine, engine.open() as session:
+        assert isinstance(engine.host, Slow)
+
+        async def connect() -> None:
+            opening = asyncio.create_task(engine.connect(kind=1))
+            await asyncio.sleep(0)  # the loop goes on, too
+            assert not opening.done()
+            (await opening).close()
+
+        def work(_: int) -> None:
+            asyncio.run(connect()) if connected else engine.open(kind=1).close()
+
+        with _threads(work, 1):
+            torch.testing.assert_close(_said(session, LSTM.noise(30), 5), LSTM.alone([LSTM.noise(30)]))
+            assert engine.stats().opened == 1
+            engine.host.happened.set()
+        assert engine.stats().opened == 2
 
 
 def test_two_engines_run_on_one_model() -> None:

@@ -11,10 +11,8 @@ from hypothesis import strategies as st
 
 from speech.errors import SpeechError
 from speech.streaming.arena import Full
-from speech.streaming.conv import Conv1d
 from speech.streaming.engine.config import EngineConfig
 from speech.streaming.engine.session import Session
-from speech.streaming.module import Sequential
 from tests.streaming.engine.small import (
     ATTENTION,
     BROKEN,
@@ -23,7 +21,6 @@ from tests.streaming.engine.small import (
     FRONT,
     LSTM,
     UNFIT,
-    Fragile,
     Kind,
     Rig,
     SmallHost,
@@ -137,28 +134,6 @@ def test_a_stream_that_breaks_does_so_alone(poison: float, error: type[Exception
         torch.testing.assert_close(_joined(rig.finished(sessions[i])), x[i].tanh())
     counts = rig.scheduler.meter.counts
     assert (counts["opened"], counts["ended"], counts["failed"]) == (4, 3, 1) and rig.free == {4}
-
-
-def test_no_stream_goes_on_from_state_that_a_failed_step_wrote() -> None:
-    """Its convolution has taken the chunk in when the step fails: to step again would put it there twice."""
-    module = Sequential(conv=Conv1d(3, 3, 4), fragile=Fragile(torch.nn.Identity())).eval()
-    kind = Kind(module, 2, (3,))
-    rig = _rig(kind)
-    apart, good, bad = (rig.open() for _ in range(3))
-    x = kind.noise(8)
-    for session in (apart, good, bad):
-        session.push(x[:4])
-    rig.settle()
-    good.push(x[4:])
-    bad.push(torch.full((2, 3), 10 * FATAL))
-    rig.settle()
-    for session in (good, bad):
-        torch.testing.assert_close(_joined(session.poll()), kind.alone([x[:4]]))
-        with pytest.raises(RuntimeError, match="the step failed"):
-            session.poll()
-    apart.push(x[4:])
-    torch.testing.assert_close(_joined(rig.finished(apart)), kind.alone([x]))
-    assert rig.free == {4}
 
 
 def test_a_stream_that_does_not_close_well_harms_no_other() -> None:

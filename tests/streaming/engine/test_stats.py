@@ -56,16 +56,22 @@ def test_percentiles_can_begin_anew() -> None:
     assert (after.inputs, after.steps["kind 0"].steps) == (before.inputs, 10)
 
 
+def _loads(engine: Engine) -> tuple[float, float]:
+    stats = engine.stats()
+    return stats.needed, stats.load
+
+
 def test_what_leaves_is_no_load() -> None:
     with Engine(SmallModel(), 4, kinds=(FRONT, LSTM)) as engine:
         sessions = [engine.open(kind=i % 2) for i in range(4)]
-        loads = [engine.stats().load]
+        loads = [_loads(engine)]
         for session in sessions:
             session.close()
             while engine.stats().sessions > 4 - len(loads):
                 time.sleep(0.001)
-            loads.append(engine.stats().load)
-    assert loads == sorted(loads, reverse=True) and loads[-1] == 0.0 < loads[-2]
+            loads.append(_loads(engine))
+    for shares in zip(*loads, strict=True):
+        assert list(shares) == sorted(shares, reverse=True) and shares[-1] == 0.0 < shares[-2]
 
 
 def test_prometheus_reads_what_the_snapshot_says() -> None:
@@ -78,10 +84,10 @@ def test_prometheus_reads_what_the_snapshot_says() -> None:
     families = {family.name: family for family in text_string_to_metric_families(text)}
     samples = {(s.name, *sorted(s.labels.items())): s.value for family in families.values() for s in family.samples}
     one = ("engine", "one")
-    for name in ("slots", "sessions", "parked", "queue"):
+    for name in ("slots", "sessions", "parked", "queue", "needed", "load"):
         assert families[f"speech_engine_{name}"].type == "gauge"
-        assert samples[f"speech_engine_{name}", one] == getattr(stats, name)
-    for name in ("opened", "ended", "failed", "refused", "inputs", "misses"):
+        assert samples[f"speech_engine_{name}", one] == pytest.approx(getattr(stats, name))
+    for name in ("opened", "ended", "failed", "refused", "retried", "inputs", "misses"):
         assert families[f"speech_engine_{name}"].type == "counter"
         assert samples[f"speech_engine_{name}_total", one] == getattr(stats, name)
     assert (stats.slots, stats.sessions, stats.opened, stats.ended, stats.inputs) == (4, 1, 2, 1, 2)
