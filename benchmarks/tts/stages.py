@@ -7,7 +7,8 @@
 * A second of speech, early and late: one stream of random codes, chunk after chunk; the chunk that completes so many
   seconds is timed. Wall time, and this process's processor time, which is what a free core would need.
 * First sound: from the first text to the first samples, the whole way, computing included.
-* Memory: of this process after one minute of one stream, half-way, and at its end; the text has none.
+* Memory: of this process after so many minutes of one stream of a text without an end, and the processor time that a
+  second of its sound took since the mark before.
 
 The untrained model of CosyVoice 2's sizes stands for any of them: its times do not depend on its weights. A voice
 without a prompt.
@@ -17,7 +18,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import repeat
@@ -44,6 +45,7 @@ from speech.tts.voice import Voice
 SENTENCE = "The old man, who was 82 years old, rode slowly to the village with a letter for Mr. Brown in his hand. "
 CODES = 40  # of which the language model's time for one is the median
 DRAFTS = (2, 4)  # codes that are guessed after a pass
+PARTS = ("text", "lm", "chunks", "first-sound", "memory", "drafts")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -57,13 +59,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seconds", type=float, nargs="+", default=[1, 4, 8, 30], help="already spoken")
     parser.add_argument("--repeats", type=int, default=3, help="streams whose chunks and first sounds are timed")
-    parser.add_argument("--minutes", type=float, default=10, help="length of the stream whose memory is measured")
+    parser.add_argument("--minutes", type=float, nargs="+", default=[1, 5, 10], help="spoken when memory is measured")
+    parser.add_argument("--only", choices=PARTS, nargs="+", default=PARTS, help="measure these parts alone")
 
 
 def run(options: argparse.Namespace) -> Iterator[Result]:
     """Measure each model."""
     if options.smoke:
-        options.model, options.seconds, options.repeats, options.minutes = ["tiny"], [1, 2], 1, 0.1
+        options.model, options.seconds, options.repeats, options.minutes = ["tiny"], [1, 2], 1, [0.05, 0.1]
     torch.set_num_threads(options.threads)
     for name in options.model:
         synthesiser = untrained(name) if name in SIZES else load_synthesiser(name, "cpu")
@@ -76,14 +79,20 @@ Row = tuple[str, str, list[float], str]
 
 
 def measured(name: str, synthesiser: Synthesiser, options: argparse.Namespace) -> Iterator[Row]:
-    """All there is to tell of a model; the one with draft heads is made last, lest it count as memory."""
-    yield from reading(synthesiser, options.repeats)
-    yield from speaking(synthesiser)
-    yield from chunks(synthesiser, options.seconds, options.repeats)
-    yield from first_sound(synthesiser, options.repeats)
-    yield from memory(synthesiser, options.minutes)
-    lm = untrained_lm(name, max(DRAFTS)) if name in SIZES else synthesiser.model.lm
-    yield from drafting(lm, synthesiser.reader)
+    """The parts that are asked for; the model with draft heads is made last, lest it count as memory."""
+    parts: dict[str, Callable[[], Iterator[Row]]] = {
+        "text": lambda: reading(synthesiser, options.repeats),
+        "lm": lambda: speaking(synthesiser),
+        "chunks": lambda: chunks(synthesiser, options.seconds, options.repeats),
+        "first-sound": lambda: first_sound(synthesiser, options.repeats),
+        "memory": lambda: memory(synthesiser, sorted(options.minutes)),
+        "drafts": lambda: drafting(
+            untrained_lm(name, max(DRAFTS)) if name in SIZES else synthesiser.model.lm, synthesiser.reader
+        ),
+    }
+    for part in PARTS:
+        if part in options.only:
+            yield from parts[part]()
 
 
 def reading(synthesiser: Synthesiser, repeats: int) -> Iterator[Row]:
@@ -225,16 +234,20 @@ def first_sound(synthesiser: Synthesiser, repeats: int) -> Iterator[Row]:
     yield from _both("first sound", samples)
 
 
-def memory(synthesiser: Synthesiser, minutes: float) -> Iterator[Row]:
-    """Resident memory early, half-way and late in one stream of a text without an end."""
-    spoken, marks = 0.0, [min(1.0, minutes / 4), minutes / 2, minutes]
+def memory(synthesiser: Synthesiser, minutes: list[float]) -> Iterator[Row]:
+    """Resident memory and processor time at these marks, in ascending order, of one stream of a text without an end."""
+    marks, spoken, reached, began = list(minutes), 0.0, 0.0, time.process_time()
     with synthesiser.stream(repeat(SENTENCE), seed=0) as stream:
         for part in stream:
             spoken += part.seconds
-            if spoken >= 60 * marks[0]:
-                yield f"after {marks.pop(0):g} min", "memory", [resident() / 2**20], "MiB"
-                if not marks:
-                    return
+            if spoken < 60 * marks[0]:
+                continue
+            case, now = f"after {marks.pop(0):g} min", time.process_time()
+            yield case, "memory", [resident() / 2**20], "MiB"
+            yield case, "cpu", [1e3 * (now - began) / (spoken - reached)], "ms / 1 s"
+            reached, began = spoken, now
+            if not marks:
+                return
 
 
 def _both(case: str, samples: Samples) -> Iterator[Row]:

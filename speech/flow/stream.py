@@ -23,8 +23,9 @@ from speech.streaming.module import Sequential, Streaming
 class FlowSetup:
     """What streams of a flow run, made once for all of them, of the weights as they are then.
 
-    ahead: what looks ahead, `Flow.ahead`, token by token, so that no chunk of the body is spent before the stream.
-    body: conditions and mel frames, `chunk` tokens at a time.
+    ahead: what looks ahead, `Flow.ahead`. Its first step takes `opening` tokens, a chunk and those beyond it that it
+    sees, every other one a chunk, so that each brings the body exactly one. body: conditions and mel frames, `chunk`
+    tokens at a time.
     """
 
     flow: Flow
@@ -40,6 +41,11 @@ class FlowSetup:
             raise SpeechError("expected a context with a chunk and a bounded left, got one of whole signals: set both")
         body = Sequential(encoder=flow.encoder(context), solver=flow.solver(context, sampling))
         return cls(flow, flow.ahead(), body, context.chunk)
+
+    @property
+    def opening(self) -> int:
+        """Tokens that must have come before the first mel frames."""
+        return self.chunk + self.ahead.look_ahead
 
     def lanes(self, slots: int = 1) -> FlowLanes:
         """Room for so many streams."""
@@ -73,7 +79,9 @@ class FlowStream:
         self.flow, self.speaker, lanes = setup.flow, speaker, lanes or setup.lanes()
         width, mel = (self.flow.width,), (self.flow.config.mel,)
         with ExitStack() as undo:
-            self._ahead = Driver(setup.ahead, 1, shape=width, outputs=width, lane=lanes.ahead)
+            self._ahead = Driver(
+                setup.ahead, setup.chunk, opening=setup.opening, shape=width, outputs=width, lane=lanes.ahead
+            )
             undo.enter_context(closing(self._ahead))
             self._body = Driver(setup.body, setup.chunk, shape=width, outputs=mel, lane=lanes.body)
             undo.pop_all()

@@ -10,7 +10,6 @@ from speech.errors import SpeechError
 from speech.streaming.engine.host import Regular, Yielding
 from speech.streaming.lane import Seat
 from speech.streaming.timing import phase_for
-from speech.tts.render import CHUNK
 from speech.tts.session import Lanes, Session, Setup
 
 BACKLOG = 100_000
@@ -62,15 +61,16 @@ class HostedSpeech:
 class SynthesiserHost:
     """Room for streams of one synthesiser.
 
-    begin: opens a session with the options of `Synthesiser.stream` in `lanes`, which are of `setup`.
+    begin: opens a session with the options of `Synthesiser.stream` in `lanes`, which are of `setup`. more: steps that
+    its streams take besides.
     """
 
     backlog = BACKLOG
 
-    def __init__(self, begin: Callable[..., Session], setup: Setup, lanes: Lanes) -> None:
+    def __init__(self, begin: Callable[..., Session], setup: Setup, lanes: Lanes, more: Sequence[Regular] = ()) -> None:
         self._begin = begin
         self.seconds = setup.acoustics.setup.chunk * setup.acoustics.code_seconds
-        self.regular = [*regular(setup, lanes)]
+        self.regular = [*regular(setup, lanes), *more]
 
     def open(
         self, *, voice: str | None = None, speed: float = 1.0, seed: int | None = None, markup: bool = True
@@ -83,7 +83,7 @@ class SynthesiserHost:
 
 
 def regular(setup: Setup, lanes: Lanes) -> Iterator[Regular]:
-    """The steps of a stream at speed 1: an id and the guesses before it, a code, a chunk of codes, a chunk of mel."""
+    """The steps of a stream at speed 1: an id and the guesses before it, a chunk of codes twice, a chunk of mel."""
     acoustics, sampling, lm = setup.acoustics, setup.sampling, setup.lm.config
     codes, flow, vocoder = 1 / acoustics.code_seconds, acoustics.setup, acoustics.vocoder
     ids = codes * (1 if lm.vocabulary.ahead is None else 1 + FILLS)
@@ -93,7 +93,8 @@ def regular(setup: Setup, lanes: Lanes) -> Iterator[Regular]:
     for i, head in enumerate(heads, 1):
         yield Regular(head, 2, 0, (lm.decoder.dim,), head.dtype, ids, f"draft head {i}")
     (ahead, body), width = lanes.sound.flow, (flow.flow.width,)
-    yield Regular(ahead, 1, phase_for(flow.ahead), width, ahead.dtype, codes, "flow, looking ahead")
-    yield Regular(body, flow.chunk, phase_for(flow.body), width, body.dtype, codes / flow.chunk, "flow")
-    last, mel, shape = lanes.sound.vocoder, vocoder.sample_rate / vocoder.hop, (vocoder.config.features,)
-    yield Regular(last, CHUNK, phase_for(vocoder), shape, last.dtype, mel / CHUNK, "vocoder")
+    chunks = codes / flow.chunk
+    yield Regular(ahead, flow.chunk, phase_for(flow.ahead), width, ahead.dtype, chunks, "flow, looking ahead")
+    yield Regular(body, flow.chunk, phase_for(flow.body), width, body.dtype, chunks, "flow")
+    last, (_, frames), shape = lanes.sound.vocoder, acoustics.chunks(), (vocoder.config.features,)
+    yield Regular(last, frames, phase_for(vocoder), shape, last.dtype, chunks, "vocoder")

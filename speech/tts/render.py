@@ -19,13 +19,11 @@ from speech.flow.solver import Sampling
 from speech.flow.stream import FlowKept, FlowLanes, FlowSetup, FlowStream
 from speech.streaming.driver import Driver
 from speech.streaming.lane import Asking, Lane, Seat
-from speech.streaming.timing import phase_for
 from speech.tts.stages import Stages
 from speech.tts.stretch import Stretch
 from speech.tts.voice import Voice
 from speech.vocoder.model import Vocoder
 
-CHUNK = 10  # mel frames that the vocoder takes at a time
 PROMPTS = 4  # voices whose prompts are kept run through the flow: 0.9 GB each where it is as large as CosyVoice 2's
 
 
@@ -78,7 +76,18 @@ class Acoustics:
     @property
     def codes_before_sound(self) -> int:
         """Codes that must have come before the first mel frames of a voice without a prompt."""
-        return (self.context.chunk or 0) + self.flow.ahead().look_ahead
+        return self.setup.opening
+
+    def chunks(self, prompt: int = 0, speed: float = 1.0) -> tuple[int, int]:
+        """Mel frames that the vocoder takes first, behind a prompt of so many codes, and then every time.
+
+        They are those that a chunk of the flow brings, since few large steps cost much less than many small ones, or
+        for faster speech a half of them, a quarter, ..., so that no sound waits for the chunk after.
+        """
+        rate, chunk = self.flow.config.rate, self.setup.chunk
+        halvings = max(math.ceil(math.log2(speed)), 0)
+        first, every = (max(rate * codes >> halvings, 1) for codes in (chunk - prompt % chunk, chunk))
+        return first, every
 
     @property
     def code_seconds(self) -> float:
@@ -88,10 +97,7 @@ class Acoustics:
     @property
     def hold_back(self) -> float:
         """Seconds of mel that the vocoder must have beyond a sample."""
-        phase = phase_for(self.vocoder)
-        return (
-            (phase + CHUNK - self.vocoder.first(phase) / self.vocoder.hop) * self.vocoder.hop / self.vocoder.sample_rate
-        )
+        return -self.vocoder.first(0) / self.vocoder.sample_rate
 
 
 class Renderer:
@@ -99,19 +105,25 @@ class Renderer:
 
     Every code has a speed; what comes out does not depend on how the codes were cut.
 
-    lanes: where it steps (default: of its own). stages: where its time is counted.
+    lanes: where it steps (default: of its own). stages: where its time is counted. speed: the usual one, which the
+    vocoder's steps are made for.
     """
 
     def __init__(
-        self, acoustics: Acoustics, voice: Voice, lanes: SoundLanes | None = None, stages: Stages | None = None
+        self,
+        acoustics: Acoustics,
+        voice: Voice,
+        lanes: SoundLanes | None = None,
+        stages: Stages | None = None,
+        speed: float = 1.0,
     ) -> None:
         self.acoustics, self.voice, self.stages = acoustics, voice, stages or Stages()
         lanes, vocoder = lanes or acoustics.lanes(), acoustics.vocoder
         with ExitStack() as undo:
             self._flow = FlowStream(acoustics.setup, voice.speaker, lanes.flow)
             undo.enter_context(closing(self._flow))
-            shape = (vocoder.config.features,)
-            self._vocoder = Driver(vocoder, CHUNK, shape=shape, outputs=(), lane=lanes.vocoder)
+            shape, (first, every) = (vocoder.config.features,), acoustics.chunks(len(voice.codes), speed)
+            self._vocoder = Driver(vocoder, every, opening=first, shape=shape, outputs=(), lane=lanes.vocoder)
             undo.pop_all()
         self._rate, self._hop = acoustics.flow.config.rate, vocoder.hop
         self._used = False

@@ -139,7 +139,7 @@ class Session:
         with torch.inference_mode(False), ExitStack() as undo:  # seats outlive the mode that streams step in
             lanes = lanes or self.setup.lanes()
             codes = [undo.enter_context(closing(lane.open())) for lane in lanes.codes]
-            renderer = Renderer(self.setup.acoustics, self.voice, lanes.sound, self.stages)
+            renderer = Renderer(self.setup.acoustics, self.voice, lanes.sound, self.stages, self.speed)
             undo.enter_context(closing(renderer))
             words = SpokenWords(self.setup.sample_rate, self._aligning() if self._aligning else None)
             undo.pop_all()

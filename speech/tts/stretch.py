@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from numbers import Real
+
 import torch
 from torch import Tensor
 
@@ -11,9 +13,9 @@ SLOWEST, FASTEST = 0.25, 4.0
 
 
 def checked_speed(speed: float) -> float:
-    """`speed` itself. Raises SpeechError unless it lies between 0.25 and 4."""
-    if not SLOWEST <= speed <= FASTEST:
-        raise SpeechError(f"expected a speed of {SLOWEST} to {FASTEST}, got {speed}: 1 is the voice's own")
+    """`speed` itself. Raises SpeechError unless it is a number between 0.25 and 4."""
+    if not isinstance(speed, Real) or not SLOWEST <= speed <= FASTEST:
+        raise SpeechError(f"expected a speed of {SLOWEST} to {FASTEST}, got {speed!r}: 1 is the voice's own")
     return speed
 
 

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
-import queue
-import threading
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 import torch
 
-from speech.asr.alignment import Alignment
+from speech.asr.alignment import Aligner, Alignment
 from speech.asr.recogniser import Recogniser
 from speech.audio.file import Audio, read
 from speech.audio.mel import LogMel
 from speech.audio.resample import resample
-from speech.content.reference import SpeakerEncoder, SpeechTokenizer
+from speech.content.reference import VOICE_SECONDS, SpeakerEncoder, SpeechTokenizer
+from speech.content.reference import recording as checked
+from speech.content.voiced import require_voice
 from speech.content.voices import Kind, Voices
 from speech.errors import SpeechError
 from speech.flow.layers import Context
@@ -32,14 +29,12 @@ from speech.tts.reader import Reader
 from speech.tts.render import Acoustics
 from speech.tts.sampling import SamplingConfig
 from speech.tts.session import Lanes, Session, Setup, Speech
-from speech.tts.stages import Stages
+from speech.tts.stream import Stream, Texts
 from speech.tts.stretch import checked_speed
 from speech.tts.text.frontend import FrontEnd
 from speech.tts.voice import Voice, fitting, pack_voices, read_voices
 
 LONGEST_PROMPT = 30.0  # seconds
-
-Texts = str | Iterable[str] | AsyncIterable[str]
 
 
 @dataclass(frozen=True)
@@ -134,25 +129,32 @@ class Synthesiser:
     ) -> Stream:
         """Sound as it is made, of a text or of pieces of one as they arrive, cut anywhere.
 
-        patience: seconds to wait for the next piece of text. Otherwise as `synthesize`.
+        patience: seconds to wait for the next piece of text. Otherwise as `synthesize`, and raises SpeechError for what
+        is neither text nor gives any, and for a patience that is no number of seconds.
         """
-        aligning = self._aligning(aligner)
+        hears = self._aligner(aligner)
+        aligning = partial(Alignment, hears, self.sample_rate) if hears else None
         return Stream(self._session(voice, speed=speed, seed=seed, markup=markup, aligning=aligning), text, patience)
 
     def host(self, slots: int, aligner: Recogniser | None = None) -> SynthesiserHost:
         """Room for `slots` streams, for an `Engine`. aligner: of all of them, as for `synthesize`."""
-        lanes, aligning = self._setup.lanes(slots), self._aligning(aligner, slots)
-        return SynthesiserHost(partial(self._session, lanes=lanes, aligning=aligning), self._setup, lanes)
+        lanes, hears = self._setup.lanes(slots), self._aligner(aligner)
+        if hears is None:
+            return SynthesiserHost(partial(self._session, lanes=lanes), self._setup, lanes)
+        lane = hears.lane(slots)
+        aligning = partial(Alignment, hears, self.sample_rate, lane)
+        begin = partial(self._session, lanes=lanes, aligning=aligning)
+        return SynthesiserHost(begin, self._setup, lanes, [hears.regular(lane)])
 
-    def _aligning(self, aligner: Recogniser | None, slots: int = 1) -> Callable[[], Alignment] | None:
-        """Begins alignments in a lane with so many slots; None where the model tells the times of words itself."""
+    def _aligner(self, aligner: Recogniser | None) -> Aligner | None:
+        """What hears the times of words; None where the model tells them itself. Raises SpeechError for what cannot."""
         if aligner is None or self.model.config.text == "phonemes":
             return None
         if not isinstance(aligner, Recogniser):
             raise SpeechError(
                 f"expected a recogniser with a CTC head as aligner, got {type(aligner).__name__}: load another"
             )
-        return partial(Alignment, aligner.aligner, self.sample_rate, aligner.aligner.lane(slots))
+        return aligner.aligner
 
     def _session(
         self,
@@ -181,8 +183,8 @@ class Synthesiser:
     def add_voice(self, name: str, recording: str | Path | Audio, text: str = "") -> None:
         """Speak like a recording of 0.5 to 30 s from now on, under a new name. text: what is said in it, if known.
 
-        Raises SpeechError where the model cannot take voices up, and for a recording that is too short, too long,
-        silent or unreadable.
+        Warns of one in which somebody speaks for a small part only. Raises SpeechError where the model cannot take
+        voices up, and for a recording that is too short, too long, silent or unreadable, or in which nobody speaks.
         """
         if self._tokenizer is None or self._speaker is None:
             raise SpeechError(
@@ -194,6 +196,8 @@ class Synthesiser:
             raise SpeechError(
                 f"expected a recording of at most {LONGEST_PROMPT:g} s, got {audio.seconds:.1f} s: cut a part out of it"
             )
+        heard = checked(audio.samples, audio.sample_rate, shortest=VOICE_SECONDS, audible=True)
+        require_voice("the recording" if recording is audio else str(recording), heard.numpy())
         speaker = self._speaker.embed(audio.samples, audio.sample_rate)
         codes = self._tokenizer.encode(audio.samples, audio.sample_rate)
         front = LogMel(self.model.config.mel)
@@ -220,145 +224,3 @@ class Synthesiser:
     def prefer(self, name: str) -> None:
         """Make a voice the default. Raises SpeechError if it is not there."""
         self._voices.prefer(name)
-
-
-class Stream:
-    """Speech that is being made: iterate over it, with `for` or, to let other tasks run meanwhile, `async for`.
-
-    An asynchronous iterator of text wants `async for`. When the text breaks off with an error or does not go on within
-    the patience, what has come is spoken to its end first; then SpeechError is raised. `cancel`, from any thread or
-    task, ends it at the next code.
-    """
-
-    def __init__(self, session: Session, text: Texts, patience: float | None) -> None:
-        self._session, self._text, self._patience = session, text, patience
-        self._sound = iter(()) if isinstance(text, AsyncIterable) else self._speak(text)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.cancel()
-        self._session.close()
-
-    @property
-    def warnings(self) -> list[str]:
-        """One sentence for each thing in the text so far that was not understood."""
-        return self._session.warnings
-
-    @property
-    def stages(self) -> Stages:
-        """Seconds of computing so far, by stage."""
-        return self._session.stages
-
-    def cancel(self) -> None:
-        """Say no more."""
-        self._session.cancelled.set()
-
-    def __iter__(self) -> Iterator[Speech]:
-        if isinstance(self._text, AsyncIterable):
-            raise SpeechError(
-                "expected `async for` over speech whose text comes from an asynchronous iterator, got `for`"
-            )
-        return self._sound
-
-    def __aiter__(self) -> AsyncIterator[Speech]:
-        return self._speak_async()
-
-    def _speak(self, text: str | Iterable[str]) -> Iterator[Speech]:
-        """The text's speech. What goes wrong with the text is told after what it gave has been said."""
-        failure: SpeechError | None = None
-        pieces = _patient([text] if isinstance(text, str) else text, self._patience)
-        while not self._session.cancelled.is_set():
-            try:
-                piece = next(pieces)
-            except StopIteration:
-                break
-            except Exception as error:
-                failure = _broken(error)
-                break
-            if not isinstance(piece, str):
-                failure = SpeechError(f"expected pieces of text, got {type(piece).__name__}: pass strings")
-                break
-            yield from self._session.push(piece)
-        try:
-            yield from self._session.flush()
-        except SpeechError:
-            if failure is None:
-                raise
-        if failure is not None:
-            raise failure
-
-    async def _speak_async(self) -> AsyncIterator[Speech]:
-        """The same for tasks: the computing runs in a thread."""
-        if isinstance(self._text, AsyncIterable):
-            sound = self._speak(_bridged(self._text, asyncio.get_running_loop(), self._session.cancelled))
-        else:
-            sound = self._sound
-        try:
-            while (part := await asyncio.to_thread(next, sound, None)) is not None:
-                yield part
-        finally:
-            self.cancel()
-
-
-def _patient(texts: Iterable[str], patience: float | None) -> Iterator[str]:
-    """The pieces of text. Raises SpeechError when the next one does not come within `patience` seconds."""
-    if patience is None:
-        yield from texts
-        return
-    pieces: queue.SimpleQueue[tuple[str | None, Exception | None]] = queue.SimpleQueue()
-
-    def pull() -> None:
-        try:
-            for piece in texts:
-                pieces.put((piece, None))
-            pieces.put((None, None))
-        except Exception as error:  # whatever the source raises is told by the stream
-            pieces.put((None, error))
-
-    threading.Thread(target=pull, daemon=True).start()
-    while True:
-        try:
-            piece, error = pieces.get(timeout=patience)
-        except queue.Empty:
-            raise SpeechError(
-                f"expected more text, none came for {patience:g} s: close its source when it ends"
-            ) from None
-        if error is not None:
-            raise error
-        if piece is None:
-            return
-        yield piece
-
-
-def _bridged(texts: AsyncIterable[str], loop: asyncio.AbstractEventLoop, cancelled: threading.Event) -> Iterator[str]:
-    """The pieces of an asynchronous iterator that lives on `loop`, for another thread."""
-    iterator = aiter(texts)
-
-    async def following() -> str | None:
-        return await anext(iterator, None)
-
-    while True:
-        piece = asyncio.run_coroutine_threadsafe(following(), loop)
-        while not cancelled.is_set():
-            try:
-                text = piece.result(timeout=0.05)
-                break
-            except TimeoutError:
-                if piece.done():  # raised by the iterator itself
-                    raise
-        else:
-            piece.cancel()
-            return
-        if text is None:
-            return
-        yield text
-
-
-def _broken(error: Exception) -> SpeechError:
-    if isinstance(error, SpeechError):
-        return error
-    return SpeechError(f"expected the text to go on, but its source failed: {type(error).__name__}: {error}")

@@ -61,7 +61,7 @@ class SpokenWords:
         self._coded.extend(words)
 
     def hearing(self, sound: np.ndarray, last: bool) -> Asking[None]:
-        """Listen to the next samples of the stream of sound, step by step. last: there are no more."""
+        """Listen to the next samples [n] of the stream of sound, step by step. last: there are no more."""
         if self.alignment is None:
             return
         yield from self.alignment.hearing(sound)

@@ -21,6 +21,7 @@ from speech.errors import SpeechError
 from speech.tts.model import SynthesiserModel
 from speech.tts.session import Speech
 from speech.tts.synthesiser import Synthesiser
+from tests.sounds import said
 from tests.tts.small import RATE, small_synthesiser
 
 TEXT = (
@@ -197,6 +198,11 @@ def test_bad_choices_are_told(synthesiser: Synthesiser) -> None:
         synthesiser.add_voice("new", Audio(np.zeros(RATE, np.float32), RATE))
     with pytest.raises(SpeechError, match="expected pieces of text, got int"):
         list(synthesiser.stream(["Hello. ", 3]))  # type: ignore[list-item]
+    with pytest.raises(SpeechError, match="expected a text or pieces of one, got NoneType"):
+        synthesiser.synthesize(None)  # type: ignore[arg-type]
+    for patience in (-1, float("inf"), float("nan"), "long"):
+        with pytest.raises(SpeechError, match="expected a patience of 0 seconds or more"):
+            synthesiser.stream(["Hello."], patience=patience)  # type: ignore[arg-type]
     with pytest.raises(SpeechError, match="add_voice"):
         Synthesiser(synthesiser.model, synthesiser.reader, {}).synthesize("Hello.")
 
@@ -227,7 +233,9 @@ def test_a_voice_is_taken_up_from_a_recording(synthesiser: Synthesiser) -> None:
     ):
         with pytest.raises(SpeechError, match=what):
             tall.add_voice("friend", Audio(samples, 24000))
+    with pytest.raises(SpeechError, match="nobody seems to speak"):
+        tall.add_voice("friend", Audio(noise, 24000))
     assert tall.voices == []
-    tall.add_voice("friend", Audio(noise, 24000))
+    tall.add_voice("friend", Audio(said(2.0, 24000), 24000))
     voice = tall._voices["friend"]
     assert len(voice.mel) == 2 * len(voice.codes) == 100 and tall.voices == ["friend"]

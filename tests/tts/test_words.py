@@ -13,6 +13,8 @@ from benchmarks.tts.untrained import untrained
 from speech.asr.model import FastConformer
 from speech.asr.recogniser import Recogniser
 from speech.errors import SpeechError
+from speech.streaming.engine.host import Yielding
+from speech.streaming.lane import Call
 from speech.tts.reader import Reader, Reading
 from speech.tts.session import Speech
 from speech.tts.synthesiser import Synthesiser
@@ -109,3 +111,32 @@ def test_words_are_told_once_and_alike_beside_other_streams(aligner: Recogniser,
         np.testing.assert_allclose([(w.start, w.end) for w in words], [(w.start, w.end) for w in sound.words], atol=0.2)
         stream.close()
     assert streams[0].seats == []
+
+
+def test_an_engine_counts_what_listening_takes(aligner: Recogniser, pairs: Synthesiser) -> None:
+    plain, host = pairs.host(1), pairs.host(1, aligner)
+    *usual, step = host.regular
+    assert step.name == "aligner" and [s.name for s in usual] == [s.name for s in plain.regular]
+    stream, calls = host.open(seed=1), []
+    assert step.lane in {seat.lane for seat in stream.seats}
+    for asking in (stream.feeding("One two three. Four, five; twenty-one!"), stream.ending()):
+        together([_noted(asking, calls)])
+    listening = [call for call in calls if call.seat.lane is step.lane]
+    assert {(len(c.data), c.phase, tuple(c.data.shape[1:]), c.data.dtype) for c in listening} == {
+        (step.count, step.phase, step.shape, step.dtype)
+    }
+    assert len(listening) == pytest.approx(step.per_second * stream.lead, abs=2)  # and what flushes it at the end
+    stream.close()
+
+
+def _noted(asking: Yielding, calls: list[Call]) -> Yielding:
+    """The same, its calls written down."""
+    answer = None
+    while True:
+        try:
+            found = asking.send(answer)
+        except StopIteration:
+            return
+        if isinstance(found, Call):
+            calls.append(found)
+        answer = yield found

@@ -7,25 +7,28 @@ import re
 import unicodedata
 from collections.abc import Collection
 
-from speech.errors import SpeechError
+from speech.tts.text.tables import GREEK_LETTER, SYMBOLS
 
 _PLAIN = str.maketrans(
-    dict.fromkeys("‘’‚‛′ʼ", "'")
+    dict.fromkeys("‘’‚‛′ʼ´\u1ffd", "'")
     | dict.fromkeys("“”„‟″«»", '"')
     | dict.fromkeys("‐‑", "-")
-    | {"…": "...", "\u2028": "\n", "\u2029": "\n\n", "\r": " ", "\x0b": "\n", "\x0c": "\n", "\u20e3": None}
+    | {"⁄": "/", "∕": "/", "⅟": "1/", "∼": "~", "…": "...", "\u20e3": None}
+    | {"\u2028": "\n", "\u2029": "\n\n", "\r": " ", "\x0b": "\n", "\x0c": "\n"}
+    | {chr(first + i): chr(ord("①") + i) for first in map(ord, "❶➀➊") for i in range(10)}
 )
-"""Typographic characters and what they mean; a keycap mark leaves its digit."""
+"""Typographic characters and what they mean; a keycap mark leaves its digit, circled digits have one form."""
 
 _INVISIBLE = {"Cc", "Cf", "Co", "Cs", "Cn"}
 _PICTURES = re.compile("[\u2300-\u23ff\u2500-\u2bff\U0001f000-\U0001faff\ufe00-\ufe0f]")
 """Dingbats, box drawing, emoji, flags, their colours and variation selectors."""
 _STYLED = re.compile(
-    "[\u2100-\u2101\u2103-\u2115\u2118-\u2121\u2123-\u2138\u2160-\u2188"
-    "\ufb00-\ufb06\uff01-\uffee\U0001d400-\U0001d7ff]+"
+    "(?:[\u00b5\u2080-\u209c\u2100-\u2101\u2103-\u2115\u2118-\u2121\u2123-\u2138\u24b6-\u24e9\u3300-\u33ff"
+    "\u02b0-\u02b8\u02e1-\u02e3\u1d2c-\u1d5b\ufb00-\ufb06\uff01-\uffee\U0001d400-\U0001d7ff]|ⁿ(?=ᵈ))+"
 )
-"""Letters and digits in another dress: full width, ligatures, mathematical alphabets, Roman numerals."""
-_SPOKEN_MARKS = frozenset("$€£¥₹¢&%@+=≤≥×÷±≈≠√∞°©®™№")
+"""Letters and digits in another dress: full width, ligatures, mathematical alphabets, subscripts, squared units, raised
+endings ("2ⁿᵈ")."""
+_SPOKEN_MARKS = frozenset(SYMBOLS) - frozenset("<>")
 _SCRIPT_NAMES = {"CJK": "Chinese", "HANGUL": "Korean", "HIRAGANA": "Japanese", "KATAKANA": "Japanese"}
 _NO_SCRIPT = frozenset({"MICRO", "FEMININE", "MASCULINE", "MODIFIER", "KELVIN", "ANGSTROM", "OHM", "SUPERSCRIPT"})
 
@@ -53,9 +56,13 @@ def _plain(c: str) -> str:
 def compose(text: str) -> str:
     """One form for what looks the same: accents composed (NFC); full-width, styled and joined letters plain (NFKC).
 
-    Superscripts and fractions stay, since they are read in their own way ("m²", "½").
+    Superscripts, fractions, circled digits and Roman numerals stay, since they are read in their own way ("m²", "½").
     """
-    return unicodedata.normalize("NFC", _STYLED.sub(lambda m: unicodedata.normalize("NFKC", m[0]), text))
+    return unicodedata.normalize("NFC", _STYLED.sub(lambda m: _undressed(m[0]), text))
+
+
+def _undressed(styled: str) -> str:
+    return strip(unicodedata.normalize("NFKC", styled))
 
 
 def clean(text: str) -> str:
@@ -72,32 +79,14 @@ def speakable(text: str) -> bool:
 def foreign(text: str, scripts: Collection[str] = ("LATIN",)) -> dict[str, str]:
     """The letters in scripts that a voice does not know: name of the script -> the letters that were found, each once.
 
-    scripts: first words of Unicode character names, such as LATIN, GREEK, CYRILLIC, CJK, HIRAGANA, ARABIC. A single
-    Greek letter among Latin text is a symbol and is read by its name.
+    scripts: first words of Unicode character names, such as LATIN, GREEK, CYRILLIC, CJK, HIRAGANA, ARABIC. A Greek
+    letter by itself is a symbol and is read by its name.
     """
     found: dict[str, dict[str, None]] = {}
-    for match in re.finditer(r"[^\W\d_]+", compose(strip(text))):
-        word = match[0]
-        if word.isascii():
+    for c in re.sub(GREEK_LETTER, "", compose(strip(text))):
+        if c.isascii() or not c.isalpha():
             continue
-        for c in word:
-            script = unicodedata.name(c, "UNKNOWN").split()[0].split("-")[0]
-            if script in scripts or script in _NO_SCRIPT or (script == "GREEK" and len(word) == 1):
-                continue
+        script = unicodedata.name(c, "UNKNOWN").split()[0].split("-")[0]
+        if script not in scripts and script not in _NO_SCRIPT:
             found.setdefault(_SCRIPT_NAMES.get(script, script.title()), {})[c] = None
     return {script: "".join(letters) for script, letters in found.items()}
-
-
-def require_speakable(text: str, scripts: Collection[str] = ("LATIN",)) -> None:
-    """Raise SpeechError, in one sentence, for a text of which this voice could not say anything."""
-    others = foreign(text, scripts)
-    letters = set("".join(others.values()))
-    if speakable("".join(c for c in compose(strip(text)) if c not in letters)):
-        return
-    if others:
-        raise SpeechError(
-            f"expected text that this voice can read ({', '.join(s.title() for s in scripts)} letters), "
-            f"got {' and '.join(others)} only: choose another voice or write the words out"
-        )
-    what = "empty text" if not text.strip() else "text without a word in it"
-    raise SpeechError(f"expected words to speak, got {what}: write at least one word")

@@ -10,11 +10,8 @@ from speech.tts.text.events import Event, Pause, Phonemes, SayAs, Substitute, Te
 from speech.tts.text.normalise import Normaliser, Reading, join, read
 from speech.tts.text.phonemes import Phonemiser, Word, phonemes
 from speech.tts.text.say_as import say_as
-from speech.tts.text.split import USUAL, SplitConfig, Splitter
+from speech.tts.text.split import INLINE, USUAL, SplitConfig, Splitter
 from speech.tts.text.ssml import Markup
-
-_FIRST_MARK, _MARKS = 0xE000, 0x1900
-"""Inline elements travel through the splitter as one private-use character each; cleaning removes those of the user."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +115,7 @@ class FrontEnd:
         yield from pieces
 
     def _mark(self, event: SayAs | Phonemes | Substitute) -> str:
-        """Keep an inline element; the character that stands for it."""
+        """Keep an inline element; the character of `INLINE` that stands for it. Cleaning removes those of the user."""
         written = clean.clean(event.text)
         if isinstance(event, Phonemes):
             span = Span(written, written, event.phonemes)
@@ -129,16 +126,16 @@ class FrontEnd:
         if not clean.speakable(span.spoken):
             return ""
         self._inline.append(span)
-        return chr(_FIRST_MARK + (len(self._inline) - 1) % _MARKS)
+        return chr(INLINE[(len(self._inline) - 1) % len(INLINE)])
 
     def _pieces(self, texts: Sequence[str]) -> list[Piece]:
         return [Piece(tuple(self._spans(clean.compose(text))), self._rate) for text in texts]
 
     def _spans(self, text: str) -> Iterator[Span]:
         for reading in self.normaliser(text):
-            mark = ord(reading.written[0]) - _FIRST_MARK
-            if 0 <= mark < _MARKS:
-                span = self._inline[mark + (len(self._inline) - 1 - mark) // _MARKS * _MARKS]
+            mark = ord(reading.written[0]) - INLINE[0]
+            if 0 <= mark < len(INLINE):
+                span = self._inline[mark + (len(self._inline) - 1 - mark) // len(INLINE) * len(INLINE)]
                 after = reading.written[1:]
                 yield Span(span.written + after, span.spoken + after, span.phonemes)
             else:

@@ -6,9 +6,9 @@ licence in `LICENSE.cmudict`) and the tree that `lexicon_build` learnt from them
 
 from __future__ import annotations
 
-import lzma
 import re
 import unicodedata
+import zlib
 from collections.abc import Sequence
 from functools import cached_property
 from importlib.resources import files
@@ -27,6 +27,10 @@ _SUFFIXES = {
     "er": ("ER0",),
 }
 _SHORTEST_PART = 4
+_SPELT = str.maketrans(
+    {"ß": "ss", "æ": "ae", "œ": "oe", "ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "\u0131": "i"}
+)
+"""Letters that are no letter of a to z with an accent."""
 _KEPT = 1 << 16
 """Words whose pronunciations are remembered; all are forgotten when there would be more."""
 
@@ -42,7 +46,7 @@ class Lexicon:
     @cached_property
     def _tables(self) -> tuple[bytes, bytes]:
         packed = self._data or (files("speech.tts.text") / "lexicon.bin").read_bytes()
-        words, _, tree = lzma.decompress(packed).partition(b"\n\n")
+        words, _, tree = zlib.decompress(packed).partition(b"\n\n")
         return words + b"\n", tree
 
     @cached_property
@@ -61,7 +65,7 @@ class Lexicon:
         """The phonemes of one word by itself: from the dictionary, from its parts, or from its letters."""
         said = self._known.get(text)
         if said is None:
-            plain = unicodedata.normalize("NFKD", text.lower())
+            plain = unicodedata.normalize("NFKD", text.lower().translate(_SPELT))
             plain = re.sub("[^a-z']", "", plain).strip("'")
             said = self._look_up(plain) or self._derive(plain) or self._spell(plain)
             if len(self._known) >= _KEPT:

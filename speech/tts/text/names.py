@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 
-from speech.tts.text.numbers import cardinal, digits, ordinal
+from speech.tts.text.numbers import RAISED, cardinal, digits, ordinal, power
 from speech.tts.text.rule import one_of, rule
 from speech.tts.text.tables import (
     ABBREVIATIONS,
     DOTTED,
+    GREEK_LETTER,
     LETTERS_AND_WORDS,
     NUMBERED,
     REGNAL,
@@ -24,9 +26,9 @@ _ADDRESS_MARKS = {
 _ENDINGS = (
     "com|org|net|edu|gov|info|io|co|uk|de|ai|dev|app|us|eu|py|js|txt|pdf|md|csv|json|html|wav|mp3|png|jpg|exe|zip"
 )
-_ROMAN = re.compile(r"(?=.)(?:C{0,3})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3})")
-_ROMAN_VALUES = {"I": 1, "V": 5, "X": 10, "L": 50, "C": 100}
-_ROMAN_TAIL = r"(?P<roman>[IVXLC]{2,}|[VX]|I(?=\s*(?:[.,:;!?)]|\Z)))\b"
+_ROMAN = re.compile(r"(?=.)M{0,3}(?:CM|CD|D?C{0,3})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3})")
+_ROMAN_VALUES = {"I": 1, "V": 5, "X": 10, "L": 50, "C": 100, "D": 500, "M": 1000}
+_ROMAN_TAIL = r"(?P<roman>[IVXLC]{2,}|[VX]|I(?=\s*(?:[.,:;!?)]|\Z))|[Ⅰ-ⅿ]+)\b"
 
 
 def letters(text: str) -> str:
@@ -49,7 +51,8 @@ def _address_part(part: str) -> str:
 
 
 def _roman(text: str) -> str | None:
-    """A well-formed Roman numeral below 400 in digits."""
+    """A well-formed Roman numeral below 4000, of letters or of characters of its own, in digits."""
+    text = unicodedata.normalize("NFKC", text).upper()
     if not _ROMAN.fullmatch(text):
         return None
     values = [_ROMAN_VALUES[c] for c in text]
@@ -64,6 +67,21 @@ def _numbered(match: re.Match[str]) -> str | None:
 def _regnal(match: re.Match[str]) -> str | None:
     value = _roman(match["roman"])
     return value and f"{match['noun']} the {ordinal(value)}"
+
+
+def _roman_alone(match: re.Match[str]) -> str | None:
+    value = _roman(match[0])
+    return value and cardinal(value)
+
+
+def _greek(match: re.Match[str]) -> str:
+    """The name of a letter; Unicode spells lambda without its b."""
+    return unicodedata.name(match[0]).split()[-1].lower().replace("lamda", "lambda")
+
+
+def _raised(match: re.Match[str]) -> str:
+    """A variable, or two of them, with an exponent: "x²", "mc²"."""
+    return f"{letters(match['base'])} {power(match['exponent'])}"
 
 
 def _street_or_title(match: re.Match[str]) -> str:
@@ -120,6 +138,9 @@ RULES = (
     rule(rf"(?<!\w)(?P<word>{one_of(ABBREVIATIONS)})\.(?!\w)", lambda m: ABBREVIATIONS[m["word"]]),
     rule(rf"(?<!\w)(?P<noun>{one_of(NUMBERED)}) {_ROMAN_TAIL}", _numbered),
     rule(rf"(?<!\w)(?P<noun>{one_of(REGNAL)}) {_ROMAN_TAIL}", _regnal),
+    rule("[Ⅰ-ⅿ]+", _roman_alone),
+    rule(GREEK_LETTER, _greek),
+    rule(rf"(?<!\w)(?P<base>[A-Za-z]|[b-df-hj-np-tv-xz]{{2}})(?P<exponent>{RAISED})", _raised),
     rule(r"(?<!\w)(?P<left>[A-Z]{1,3}) ?& ?(?P<right>[A-Z]{1,3})\b", lambda m: f"{letters(m[1])} and {letters(m[2])}"),
     rule(r"(?<!\w)(?:[A-Za-z]\.){2,}(?!\w)|(?<!\w)[A-Z](?:\.[A-Z])+(?!\w)", lambda m: letters(m[0])),
     rule(r"(?<!\w)(?P<initial>[A-Z])\.(?=\s?[A-Z])", lambda m: m["initial"]),

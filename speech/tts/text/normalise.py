@@ -12,6 +12,7 @@ A `Normaliser` is any function from text to readings, so that a larger grammar (
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -32,9 +33,10 @@ class Reading:
 Normaliser = Callable[[str], Sequence[Reading]]
 
 _RULES: tuple[Rule, ...] = (*names.ADDRESSES, *quantities.RULES, *names.RULES)
-_TOKEN = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)*|\d|\s+|.", re.DOTALL)
+_LETTER = "[^\\W\\d_²³¹¼-¾⁰-₉⅐-ↈ①-⓿㈠-㊿]"
+_TOKEN = re.compile(rf"(?P<word>{_LETTER}+(?:'{_LETTER}+)*)|(?P<digit>\d)|\s+|.", re.DOTALL)
 _JOINED = ("-", "'", '"')
-_KEPT = frozenset(".,!?;:'\"-–—")
+_KEPT = frozenset(".,!?;:'\"-–—。、")
 _ENDING = re.compile(r"[\"')\]]*(?:\s*\Z|\s+(?:" + "|".join(STARTERS) + r")(?![\w.]))")
 """After an abbreviation: the text ends, or a new sentence is likely to begin."""
 
@@ -90,8 +92,9 @@ def _spaced(match: re.Match[str], spoken: str) -> str:
 def _plain(match: re.Match[str]) -> str:
     """A token that no rule reads: words and punctuation stay, symbols have names or vanish."""
     token = match[0]
-    if token.isdecimal():
+    if match["digit"]:
         return f" {digits(token)} "
-    if token[0].isalnum() or token in _KEPT or "\ue000" <= token <= "\uf8ff":
+    marked = token in _KEPT or unicodedata.category(token[0]) in {"Mn", "Mc", "Co"}
+    if match["word"] or marked:
         return token
     return f" {SYMBOLS.get(token, '')} "

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 
 from num2words import num2words
 
@@ -11,6 +12,15 @@ _LONGEST = 15
 """Digits; a longer number is nobody's quantity and is read digit by digit."""
 _DIGITS = "zero one two three four five six seven eight nine".split()
 _DENOMINATORS = {2: ("half", "halves"), 4: ("quarter", "quarters")}
+_POWERS = {"2": "squared", "3": "cubed"}
+
+VULGAR = "[¼-¾⅐-⅞↉]"
+"""A regular expression for fractions of one character."""
+
+RAISED = "(?:[⁺⁻]?[⁰¹²³⁴-⁹]+|ⁿ)"
+"""A regular expression for exponents of raised characters."""
+
+_PARTS = re.compile(rf"(?P<sign>[-−+]?)(?P<whole>.*?) ?(?P<vulgar>{VULGAR}?)(?P<raised>{RAISED}?)")
 
 
 def _words(number: int, kind: str) -> str:
@@ -31,11 +41,25 @@ def cardinal(text: str) -> str:
 
 
 def number(text: str) -> str:
-    """A number with sign and decimals: "-1,234.50" -> "minus one thousand two hundred thirty-four point five zero"."""
-    sign = "minus " if text[0] in "-−" else ""
-    whole, _, decimals = text.lstrip("+-−").partition(".")
-    spoken = cardinal(whole) if whole else ""
-    return f"{sign}{spoken}{' point ' if decimals else ''}{digits(decimals)}".strip()
+    """A number with sign, decimals or a fraction, and exponent: "-1,234.50" -> "minus one thousand two hundred
+    thirty-four point five zero", "2½" -> "two and a half", "10³" -> "ten cubed".
+    """
+    parts = _PARTS.fullmatch(text)
+    assert parts
+    whole, _, decimals = parts["whole"].partition(".")
+    if parts["vulgar"]:
+        above, _, below = unicodedata.normalize("NFKC", parts["vulgar"]).partition("\u2044")
+        spoken = mixed(whole, above, below)
+    else:
+        spoken = f"{cardinal(whole) if whole else ''}{' point ' if decimals else ''}{digits(decimals)}"
+    said = ["minus"] if parts["sign"] in {"-", "−"} else []
+    return " ".join([*said, spoken.strip(), *([power(parts["raised"])] if parts["raised"] else [])])
+
+
+def power(raised: str) -> str:
+    """An exponent of raised characters: "²" -> "squared", "⁻³" -> "to the power of minus three"."""
+    plain = unicodedata.normalize("NFKC", raised)
+    return _POWERS.get(plain) or f"to the power of {plain.upper() if plain.isalpha() else number(plain)}"
 
 
 def ordinal(text: str) -> str:
@@ -70,7 +94,13 @@ def fraction(above: str, below: str) -> str:
     return f"{cardinal(above)} {one if int(above) == 1 else many}"
 
 
+def mixed(whole: str, above: str, below: str) -> str:
+    """A whole number, "" for none, and a fraction: ("2", "1", "4") -> "two and a quarter"."""
+    part = fraction(above, below)
+    return f"{cardinal(whole)} and {re.sub('^one ', 'a ', part)}" if whole else part
+
+
 def count(text: str, one: str, many: str) -> str:
-    """A number of things: ("1", "dollar", "dollars") -> "one dollar"."""
-    single = re.fullmatch(r"[-−+]?1(?:\.0+)?", text)
+    """A number of things: ("1", "dollar", "dollars") -> "one dollar"; so with a mere fraction."""
+    single = re.fullmatch(rf"[-−+]?(?:1(?:\.0+)?|{VULGAR})", text)
     return f"{number(text)} {one if single else many}"

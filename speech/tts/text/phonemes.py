@@ -4,13 +4,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from speech.errors import SpeechError
 from speech.tts.text.espeak import Espeak
-from speech.tts.text.inventory import BORDER
 from speech.tts.text.lexicon import Lexicon
 
 _TOKEN = re.compile(r"(?P<word>[^\W\d_]+(?:'[^\W\d_]+)*)|(?P<marks>[^\w\s]+)|\s+|.", re.DOTALL)
@@ -62,11 +61,3 @@ def phonemes(text: str, by: Phonemiser) -> list[Word]:
             pauses[-1] = pauses[-1] or pause
     said = by.pronounce(words)
     return [Word(*parts) for parts in zip(words, said, pauses, strict=True) if parts[1]]
-
-
-def symbols(words: Iterable[Word]) -> list[str]:
-    """The symbols of words one after another, a border or a pause between them: what a voice is trained on."""
-    sequence: list[str] = []
-    for word in words:
-        sequence += [*word.phonemes, word.pause or BORDER]
-    return sequence[:-1] if sequence and sequence[-1] == BORDER else sequence

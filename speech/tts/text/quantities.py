@@ -7,11 +7,18 @@ import re
 import unicodedata
 
 from speech.tts.text.dates import DATE_PATTERNS, TIME_PATTERNS, date, time
-from speech.tts.text.numbers import cardinal, count, decade, digits, fraction, number, ordinal, year
+from speech.tts.text.numbers import RAISED, VULGAR, cardinal, count, decade, digits, mixed, number, ordinal, power, year
 from speech.tts.text.rule import one_of, rule
-from speech.tts.text.tables import COUNTED, CURRENCIES, SIZES, UNITS
+from speech.tts.text.tables import AREAS, COUNTED, CURRENCIES, SIZES, SYMBOLS, UNITS
 
-_NUMBER = r"(?:\d{1,3}(?:,\d{3})+(?!\d)(?:\.\d+)?|\d+(?:\.\d+)?|(?<![\w.])\.\d+)"
+_NUMBER = (
+    rf"(?:(?:(?:\d{{1,3}}(?:,\d{{3}})+|\d+) ?)?{VULGAR}"
+    r"|(?:\d{1,3}(?:,\d{3})+(?!\d)(?:\.\d+)?|[1-9]\d{0,2}(?: \d{3})* 000(?! ?\d)|\d+(?:\.\d+)?|(?<![\w.])\.\d+)"
+    rf"{RAISED}?)"
+)
+_SIGNS = "[" + "".join(sign for sign in CURRENCIES if len(sign) == 1) + "]"
+_LATER = f"(?={_SIGNS}?(?:\\d|{VULGAR}))"
+"""What follows is a number, or an amount of money."""
 _SIGN = r"(?:(?<![\w.)])[-−+])?"
 _UNIT = one_of(unit for unit in UNITS if unit != "A")
 _CODES = {"USD": "$", "EUR": "€", "GBP": "£", "JPY": "¥", "INR": "₹"}
@@ -59,22 +66,11 @@ def _telephone(match: re.Match[str]) -> str:
 
 
 def _fraction(match: re.Match[str]) -> str | None:
-    """ "1/2", "2 3/4", "½"; "24/7" and "9/11" have names of their own."""
+    """ "1/2", "2 3/4"; "24/7" and "9/11" have names of their own."""
     whole, above, below = match["whole"], match["above"], match["below"]
     if (above, below) in {("24", "7"), ("9", "11")} and not whole:
         return f"{cardinal(above)} {cardinal(below)}"
-    spoken = fraction(above, below)
-    if not whole:
-        return spoken
-    return f"{cardinal(whole.strip())} and {'a ' + spoken[4:] if spoken.startswith('one ') else spoken}"
-
-
-def _vulgar(match: re.Match[str]) -> str:
-    above, below = unicodedata.normalize("NFKC", match["vulgar"]).split("\u2044")
-    whole = f"{match['whole'].strip()} " if match["whole"] else ""
-    spoken = re.match(r"(?:(?P<whole>\d+ ))?(?P<above>\d+)/(?P<below>\d+)", f"{whole}{above}/{below}")
-    assert spoken
-    return _fraction(spoken) or ""
+    return mixed((whole or "").rstrip(" -"), above, below)
 
 
 def _dotted(match: re.Match[str]) -> str:
@@ -104,6 +100,16 @@ def _year(match: re.Match[str]) -> str | None:
     return None
 
 
+def _area(match: re.Match[str]) -> str:
+    """A unit of areas or volumes without a number: "per m²", "measured in m²"."""
+    return AREAS[match[0]][match.string[: match.start()].endswith("in ")]
+
+
+def _enclosed(match: re.Match[str]) -> str:
+    """ "①" and "⒈"."""
+    return cardinal(str(int(unicodedata.numeric(match[0]))))
+
+
 def _plain(match: re.Match[str]) -> str:
     return number(match[0])
 
@@ -120,24 +126,30 @@ RULES = (
         rf"(?:[-–](?P=currency)?(?P<upper>{_NUMBER}))?(?: ?(?P<size>thousand|million|billion|trillion|bn|[kKmMBT])\b)?",
         _money,
     ),
-    rule(rf"(?P<amount>{_NUMBER}) ?(?P<currency>[€£¥₹]|{one_of(_CODES)})(?!\w)", _money),
+    rule(rf"(?P<amount>{_NUMBER}) ?(?P<currency>(?!\$){_SIGNS}|{one_of(_CODES)})(?!\w)", _money),
     rule(rf"(?P<amount>{_NUMBER}) ?¢", lambda m: count(m["amount"], "cent", "cents")),
     rule(rf"{_SIGN}{_NUMBER} ?%", lambda m: f"{number(m[0].rstrip('% '))} percent"),
     rule(
-        r"(?P<feet>\d{1,2})' ?(?P<inches>\d{1,2})(?:\"|'')?(?!\w)", lambda m: f"{cardinal(m[1])} foot {cardinal(m[2])}"
+        rf"(?P<feet>\d{{1,2}})' ?(?P<inches>\d{{1,2}}{VULGAR}?)(?:\"|'')?(?!\w)",
+        lambda m: f"{cardinal(m['feet'])} foot {number(m['inches'])}",
     ),
     rule(r"(?P<version>[vV]\.? ?)(?P<parts>\d+(?:\.\d+)*)(?![\w])", _dotted),
     rule(r"(?P<version>)(?P<parts>\d+(?:\.\d+){2,})(?!\w)", _dotted),
-    rule(r"(?P<whole>\d+ ?)?(?P<vulgar>[¼½¾⅐-⅞])", _vulgar),
     rule(r"(?P<whole>\d+[ -])?(?P<above>\d{1,3})/(?P<below>\d{1,3})(?![\d/])", _fraction),
     rule(rf"(?P<base>{_SIGN}{_NUMBER})(?P<mark>[eE^])(?P<exponent>[-+]?\d+)(?!\w)", _power),
     rule(rf"(?P<amount>{_SIGN}{_NUMBER})(?:(?P<hyphen>-)| ?)(?P<unit>{_UNIT})(?:/(?P<per>{_UNIT}))?(?![\w/])", _unit),
     rule(r"(?P<rank>\d{1,3}(?:,\d{3})+|\d+)(?:st|nd|rd|th)\b", lambda m: ordinal(m["rank"])),
     rule(rf"(?:(?<!\w)(?:{one_of(COUNTED)})) ?(?=\d)", lambda m: COUNTED[m[0].strip()]),
-    rule(r"(?:(?<=\d)|(?<=[ap]m)|(?<=[AP]M))[-–—](?=[$€£]?\d)", lambda _: "to"),
+    rule(rf"(?:(?<=\d)|(?<={VULGAR})|(?<=[ap]m)|(?<=[AP]M))[-–—]{_LATER}", lambda _: "to"),
     rule(r"(?<=\d) [-−–] (?=\d)", lambda _: "minus"),
-    rule(r"~ ?(?=[$€£]?\d)", lambda _: "about"),
+    rule(r"(?<=\d) ?[·⋅] ?(?=\d)", lambda _: "times"),
+    rule(rf"~ ?{_LATER}", lambda _: "about"),
+    rule(rf"(?<!\w)[<>] ?{_LATER}", lambda m: SYMBOLS[m[0][0]]),
+    rule(rf"(?<!\w)(?:{one_of(unit for unit in AREAS if not unit.isascii())})(?!\w)", _area),
+    rule(rf"(?<=[)Α-ω]){RAISED}", lambda m: power(m[0])),
+    rule("[①-⒛⓪-⓿㉑-㉟㊱-㊿]", _enclosed),
     rule(r"(?<![\w.,])(?:1[1-9]|20)\d\d(?![\w,]\d|\w|\.\d)", _year),
+    rule(rf"(?:\d+ ?)?{VULGAR}", _plain),
     rule(rf"{_SIGN}{_NUMBER}(?![A-Za-z])", _plain),
 )
 """Tried in this order: the more a form says, the earlier it stands."""

@@ -16,6 +16,9 @@ from speech.errors import SpeechError
 from speech.tts.text.clean import speakable
 from speech.tts.text.tables import ABBREVIATIONS, COUNTED, STARTERS, TITLES
 
+INLINE = range(0xE000, 0xF900)
+"""Private-use characters. Each stands for something that is spoken, which the splitter need not know."""
+
 _SPACE = re.compile(r"\s+")
 _WORD = re.compile(r"[^\s。！？；]*[。！？；]+[」』”’）)\"']*|[^\s。！？；]+")
 _TERMINATED = re.compile(r"(?P<body>.*?)(?P<mark>[.!?。！？；]+)(?P<close>[\"')\]»”’」』）]*)", re.DOTALL)
@@ -24,7 +27,7 @@ _DOTTED = re.compile(r"(?:[^\W\d_]\.)+[^\W\d_]")
 _OPENERS = "\"'([{“‘«「『"
 _NEVER_LAST = frozenset({title.lower() for title in TITLES} | {"dr", "e.g", "i.e", "vs"})
 _MAYBE_LAST = frozenset({*ABBREVIATIONS, "St", *(sign[:-1] for sign in COUNTED if sign.endswith("."))})
-_LISTED = re.compile(r"[-–—*•]|\d{1,3}[.)]")
+_LISTED = re.compile(r"[-–—*•]|\d{1,3}[.)](?!\S)")
 
 
 class Border(IntEnum):
@@ -141,12 +144,15 @@ class Splitter:
             return Border.SENTENCE
         if not after:
             return Border.SENTENCE if final else None
-        if space and ("\n\n" in space[0] or ("\n" in space[0] and _LISTED.match(after[0]))):
+        if space and "\n\n" in space[0]:
+            return Border.SENTENCE
+        line = bool(space) and "\n" in space[0]
+        if (line or ended) and after.end() == len(text) and not final and len(after[0]) <= self.config.maximum:
+            return None
+        if line and _LISTED.match(after[0]):
             return Border.SENTENCE
         if not ended:
             return Border.CLAUSE if _PAUSED.fullmatch(word) else Border.WORD
-        if after.end() == len(text) and not final and len(after[0]) <= self.config.maximum:
-            return None
         return Border.SENTENCE if _begins(ended, after[0], opening) else Border.WORD
 
     def _place(self, word: str, border: Border) -> Iterator[str]:
@@ -167,15 +173,9 @@ class Splitter:
 
     def _emit(self, words: int) -> Iterator[str]:
         text = self._piece.take(words)
-        if speakable(text):
+        if speakable(text) or any(ord(c) in INLINE for c in text):
             self._first = False
             yield text
-
-
-def split(text: str, config: SplitConfig = SplitConfig()) -> list[str]:
-    """The sentences of a whole text."""
-    splitter = Splitter(config)
-    return splitter.push(text) + splitter.flush()
 
 
 def _gap(match: re.Match[str]) -> str:
@@ -195,7 +195,7 @@ def _doubtful(ended: re.Match[str], opening: bool) -> bool:
 def _begins(ended: re.Match[str], after: str, opening: bool) -> bool:
     """Whether a sentence begins with the word `after`, given that the one before it is doubtful."""
     body, mark = _bare(ended), ended["mark"]
-    if opening and (body.isdecimal() or len(body) == 1):  # "1. First" and "J. Smith" at the head of a piece
+    if opening and (body.isdecimal() or _initial(body)):  # "1. First" and "J. Smith" at the head of a piece
         return False
     after = after.lstrip(_OPENERS)
     if not _abbreviates(body, mark):
@@ -205,8 +205,12 @@ def _begins(ended: re.Match[str], after: str, opening: bool) -> bool:
 
 def _abbreviates(body: str, mark: str) -> bool:
     return mark == "." and (
-        len(body) < 2 or bool(_DOTTED.fullmatch(body)) or body.lower() in _NEVER_LAST or body in _MAYBE_LAST
+        _initial(body) or bool(_DOTTED.fullmatch(body)) or body.lower() in _NEVER_LAST or body in _MAYBE_LAST
     )
+
+
+def _initial(body: str) -> bool:
+    return len(body) < 2 and not (body and ord(body) in INLINE)
 
 
 def _bare(ended: re.Match[str]) -> str:

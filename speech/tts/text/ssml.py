@@ -262,9 +262,3 @@ def _character(match: re.Match[str]) -> str:
         return html5.get(f"{match['name']};", match[0])
     code = int(match["decimal"]) if match["decimal"] else int(match["hex"], 16)
     return chr(code) if 0 < code < 0x110000 and not 0xD800 <= code < 0xE000 else match[0]
-
-
-def parse(text: str) -> tuple[list[Event], list[str]]:
-    """The events of a whole text, and the warnings."""
-    markup = Markup()
-    return markup.push(text) + markup.flush(), markup.warnings

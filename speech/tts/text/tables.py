@@ -39,7 +39,8 @@ DOTTED: dict[str, str] = {
 }  # fmt: skip
 
 COUNTED: dict[str, str] = {
-    "No.": "number", "no.": "number", "Nos.": "numbers", "#": "number", "№": "number", "p.": "page", "pp.": "pages",
+    "No.": "number", "no.": "number", "Nº": "number", "nº": "number", "N°": "number", "n°": "number", "№": "number",
+    "Nos.": "numbers", "#": "number", "p.": "page", "pp.": "pages",
     "§": "section", "ch.": "chapter", "Ch.": "chapter", "Sec.": "section", "sec.": "section",
 }  # fmt: skip
 """Signs that mean this only before a number."""
@@ -48,11 +49,12 @@ UNITS: dict[str, tuple[str, str]] = {
     unit: (one, many or one + "s")
     for units, one, many in (
         ("km", "kilometer", ""), ("m", "meter", ""), ("cm", "centimeter", ""), ("mm", "millimeter", ""),
-        ("µm μm um", "micrometer", ""), ("nm", "nanometer", ""), ("mi", "mile", ""), ("ft", "foot", "feet"),
+        ("μm um", "micrometer", ""), ("nm", "nanometer", ""), ("mi", "mile", ""), ("ft", "foot", "feet"),
         ("yd yds", "yard", ""), ("kg", "kilogram", ""), ("g", "gram", ""), ("mg", "milligram", ""),
-        ("lb lbs", "pound", ""), ("oz", "ounce", ""), ("l L", "liter", ""), ("ml mL", "milliliter", ""),
+        ("μg mcg", "microgram", ""), ("lb lbs", "pound", ""), ("oz", "ounce", ""), ("l L", "liter", ""),
+        ("ml mL", "milliliter", ""), ("μl μL", "microliter", ""),
         ("gal", "gallon", ""), ("h hr hrs", "hour", ""), ("min mins", "minute", ""), ("s sec secs", "second", ""),
-        ("ms", "millisecond", ""), ("µs μs us", "microsecond", ""), ("ns", "nanosecond", ""),
+        ("ms", "millisecond", ""), ("μs us", "microsecond", ""), ("ns", "nanosecond", ""),
         ("Hz", "hertz", "hertz"), ("kHz", "kilohertz", "kilohertz"), ("MHz", "megahertz", "megahertz"),
         ("GHz", "gigahertz", "gigahertz"), ("dB", "decibel", ""), ("V", "volt", ""), ("mV", "millivolt", ""),
         ("W", "watt", ""), ("kW", "kilowatt", ""), ("MW", "megawatt", ""), ("kWh", "kilowatt hour", ""),
@@ -63,19 +65,30 @@ UNITS: dict[str, tuple[str, str]] = {
         ("Mbps", "megabit per second", "megabits per second"), ("Gbps", "gigabit per second", "gigabits per second"),
         ("mph", "mile per hour", "miles per hour"), ("km/h kph kmh", "kilometer per hour", "kilometers per hour"),
         ("m/s", "meter per second", "meters per second"), ("rpm", "revolution per minute", "revolutions per minute"),
-        ("fps", "frame per second", "frames per second"), ("m² m2", "square meter", ""),
-        ("km²", "square kilometer", ""),
-        ("cm²", "square centimeter", ""), ("m³ m3", "cubic meter", ""), ("sq ft", "square foot", "square feet"),
-        ("°C", "degree Celsius", "degrees Celsius"), ("°F", "degree Fahrenheit", "degrees Fahrenheit"),
+        ("fps", "frame per second", "frames per second"), ("sq ft", "square foot", "square feet"),
+        ("°C ºC", "degree Celsius", "degrees Celsius"), ("°F ºF", "degree Fahrenheit", "degrees Fahrenheit"),
         ("°", "degree", ""),
     )
     for unit in (units.split() if units != "sq ft" else [units])
 }  # fmt: skip
 
+AREAS: dict[str, tuple[str, str]] = {
+    unit + mark: (f"{kind} {one}", f"{kind} {many}")
+    for unit, (one, many) in {unit: UNITS[unit] for unit in ("km", "m", "cm", "mm", "mi", "yd", "ft")}.items()
+    for mark, kind in (("²", "square"), ("2", "square"), ("³", "cubic"), ("3", "cubic"))
+}
+"""Units of areas and volumes."""
+
+UNITS |= AREAS
+
 CURRENCIES: dict[str, tuple[str, str, str, str]] = {
     "$": ("dollar", "dollars", "cent", "cents"), "US$": ("dollar", "dollars", "cent", "cents"),
     "€": ("euro", "euros", "cent", "cents"), "£": ("pound", "pounds", "penny", "pence"),
     "¥": ("yen", "yen", "sen", "sen"), "₹": ("rupee", "rupees", "paisa", "paise"),
+    "₩": ("won", "won", "jeon", "jeon"), "₽": ("ruble", "rubles", "kopeck", "kopecks"),
+    "₺": ("lira", "lira", "kurush", "kurush"), "₱": ("peso", "pesos", "centavo", "centavos"),
+    "₪": ("shekel", "shekels", "agora", "agorot"), "₦": ("naira", "naira", "kobo", "kobo"),
+    "฿": ("baht", "baht", "satang", "satang"),
 }  # fmt: skip
 
 SIZES = {
@@ -91,10 +104,15 @@ SIZES = {
 SYMBOLS: dict[str, str] = {
     "&": "and", "@": "at", "%": "percent", "+": "plus", "=": "equals", "<": "less than", ">": "greater than",
     "≤": "less than or equal to", "≥": "greater than or equal to", "≈": "approximately", "≠": "does not equal",
-    "±": "plus or minus", "×": "times", "÷": "divided by", "√": "square root of", "∞": "infinity", "°": "degrees",
-    "→": "to", "©": "copyright", "®": "registered", "™": "trademark", "$": "dollar", "€": "euro", "£": "pound",
-    "¥": "yen", "₹": "rupee", "¢": "cent", "№": "number", "²": "squared", "³": "cubed",
+    "±": "plus or minus", "×": "times", "÷": "divided by", "√": "square root of", "∛": "cube root of",
+    "∞": "infinity", "°": "degrees", "‰": "per thousand", "‱": "per ten thousand", "∆": "delta", "∑": "sum of",
+    "∫": "integral of", "∈": "in", "≡": "is identical to", "∝": "is proportional to", "→": "to", "⇒": "implies",
+    "©": "copyright", "®": "registered", "™": "trademark", "¢": "cent", "₿": "bitcoin", "№": "number",
+    **{sign: one for sign, (one, *_) in CURRENCIES.items() if len(sign) == 1},
 }  # fmt: skip
+
+GREEK_LETTER = "(?<![\u0370-\u03ff])[Α-Ωα-ω](?![\u0370-\u03ff])"
+"""A regular expression for a Greek letter that stands by itself: a symbol, as in "π" and "Δx"."""
 
 LETTERS_AND_WORDS = (
     "COVID FIFA NASA NATO NAFTA UNESCO UNICEF OPEC AIDS LASER RADAR RAM ROM PIN SIM GIF JPEG NASDAQ".split()

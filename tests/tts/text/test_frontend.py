@@ -1,12 +1,13 @@
 # ruff: noqa: RUF001
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from speech.tts.text.frontend import FrontEnd, Piece, pieces
 from speech.tts.text.normalise import Reading
-from speech.tts.text.phonemes import phonemiser, symbols
+from speech.tts.text.phonemes import phonemiser
 from speech.tts.text.split import SplitConfig
 
 MARKED = (
@@ -14,7 +15,10 @@ MARKED = (
     'rest.</prosody> <say-as interpret-as="digits">12</say-as> &amp; <sub alias="the web">WWW</sub>, etc. <break/>Bye'
 )
 PARTS = st.sampled_from(
-    [MARKED[:60], "Hello. ", "3.", "14 ", "e\u0301", "\u200b", "\ue001", "<break/>", "U.S. ", "He ", "<", "\n\n", "😀"]
+    [
+        *(MARKED[:60], '<sub alias="a b">c</sub>.', "<break/>", "<"),
+        *("Hello. ", "3.", "14 ", "U.S. ", "He ", "\n\n", "e\u0301", "\u200b", "\ue001", "😀"),
+    ]
 )
 
 
@@ -35,7 +39,20 @@ def test_a_marked_up_text() -> None:
 def test_words_of_a_piece_keep_given_pronunciations() -> None:
     words = pieces('A <phoneme ph="ˈtɔmɑtoʊ">tomato</phoneme>, please.')[0].words(phonemiser())
     assert [(word.text, word.pause) for word in words] == [("A", ""), ("tomato", ","), ("please", ".")]
-    assert symbols(words)[2:9] == ["T", "AO1", "M", "AA0", "T", "OW0", ","]
+    assert words[1].phonemes == ("T", "AO1", "M", "AA0", "T", "OW0")
+
+
+@pytest.mark.parametrize(
+    ("text", "spoken"),
+    [
+        ('<say-as interpret-as="characters">abc</say-as>', ["A B C"]),
+        ('<phoneme ph="təˈmeɪtoʊ">tomato</phoneme>', ["tomato"]),
+        ('It is late. <sub alias="Good night">GN</sub>!', ["It is late.", "Good night!"]),
+        ('It is <sub alias="ten">X</sub>. <sub alias="Good night">GN</sub>.', ["It is ten.", "Good night."]),
+    ],
+)
+def test_markup_alone_makes_a_sentence(text: str, spoken: list[str]) -> None:
+    assert [piece.spoken for piece in pieces(text)] == spoken
 
 
 def test_nothing_to_say_gives_no_pieces() -> None:

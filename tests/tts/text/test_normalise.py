@@ -51,7 +51,62 @@ the 21st of May | the twenty-first of May
 3/4 | three quarters
 2 1/2 cups | two and a half cups
 2½ cups | two and a half cups
+3½ | three and a half
+½ | one half
+¾ cup | three quarters cup
+2¼ | two and a quarter
 ⅞ | seven eighths
+-3½ | minus three and a half
+$3½ million | three and a half million dollars
+1,000½ | one thousand and a half
+½ km | one half kilometer
+3½km | three and a half kilometers
+2½–3½ miles | two and a half to three and a half miles
+7½th | seven and a half th
+x½ | x one half
+1⁄2 cup | one half cup
+6'10½" | six foot ten and a half
+5 cm³ | five cubic centimeters
+per m² | per square meter
+in km² | in square kilometers
+5㎡ | five square meters
+20℃ | twenty degrees Celsius
+3µg | three micrograms
+10³ kg | ten cubed kilograms
+5 × 10⁻³ m | five times ten to the power of minus three meters
+x² + y² | X squared plus Y squared
+E = mc² | E equals M C squared
+2π² | two pi squared
+(a)³ | a cubed
+2ⁿ | two to the power of N
+as shown² | as shown
+H₂O | H two O
+the 2ⁿᵈ | the second
+№ 5 | number five
+nº 5 | number five
+Acme™ | Acme trademark
+±5 | plus or minus five
+≈5 | approximately five
+<5 | less than five
+3·4 | three times four
+5‰ | five per thousand
+€5 | five euros
+¥ 500 | five hundred yen
+₩500 | five hundred won
+5 ₺ | five lira
+10 000 | ten thousand
+1 200 000 | one million two hundred thousand
+soft­ly | softly
+１２３ | one hundred twenty-three
+①② | one two
+note⑫ | note twelve
+Ⅷ | eight
+ⅯⅯⅩⅩⅥ | two thousand twenty-six
+Chapter Ⅳ | Chapter four
+Henry Ⅷ | Henry the eighth
+Δx | delta x
+oﬃce | office
+你好。 | 你好。
 24/7 | twenty-four seven
 No. 5 | number five
 No. I did not | No. I did not
@@ -127,11 +182,18 @@ def test_readings_together_are_the_text() -> None:
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.text(st.sampled_from("01259 ,.:/-'\"$€%°aAIVXKkms&#@<>½²+^~\n"), max_size=30) | st.text(max_size=20))
+@given(st.text(st.sampled_from("01259 ,.:/-'\"$€%°aAIVXKkms&#@<>½²⁻ⁿ①Ⅳπ+^~\n"), max_size=30) | st.text(max_size=20))
 def test_any_text_is_read_and_no_digit_is_left(text: str) -> None:
     text = clean(text)
     assert "".join(reading.written for reading in read(text)) == text
     assert not any(c in "0123456789" for c in normalise(text))
+
+
+def test_every_character_is_cleaned_once_and_read() -> None:
+    for c in map(chr, [*range(0x3400), *range(0xFB00, 0x10000), *range(0x1D400, 0x1D800)]):
+        text = clean(f"a{c} {c}5 5{c}")
+        assert clean(text) == text, hex(ord(c))
+        assert "".join(reading.written for reading in read(text)) == text, hex(ord(c))
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from speech.errors import SpeechError
 from speech.tts.text import inventory, lexicon_build
 from speech.tts.text.letters import stressed
 from speech.tts.text.lexicon import Lexicon
-from speech.tts.text.phonemes import Phonemiser, Word, phonemes, phonemiser, symbols
+from speech.tts.text.phonemes import Phonemiser, Word, phonemes, phonemiser
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +20,9 @@ def lexicon() -> Phonemiser:
 
 
 def said(text: str, by: Phonemiser) -> str:
-    return " ".join("_" if symbol == " " else symbol for symbol in symbols(phonemes(text, by)))
+    """Phonemes of all words, "_" or a pause between them."""
+    parts = [symbol for word in phonemes(text, by) for symbol in (*word.phonemes, word.pause or "_")]
+    return " ".join(parts).removesuffix(" _")
 
 
 def test_the_inventory_never_changes() -> None:
@@ -50,6 +52,11 @@ def test_foreign_sounds_are_refused() -> None:
     assert inventory.from_ipa("bø", strict=False) == ("B",)
     with pytest.raises(SpeechError, match="QQ"):
         inventory.from_arpabet("QQ1")
+
+
+@pytest.mark.parametrize(("word", "as_if"), [("Straße", "strasse"), ("Æsop", "aesop"), ("Søren", "soren")])
+def test_letters_beyond_a_to_z_are_not_lost(word: str, as_if: str, lexicon: Phonemiser) -> None:
+    assert said(word, lexicon) == said(as_if, lexicon) != ""
 
 
 def test_words_carry_phonemes_and_pauses(lexicon: Phonemiser) -> None:
