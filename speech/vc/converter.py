@@ -16,7 +16,8 @@ import torch
 from speech.audio.file import SHORTEST, STDIN, Audio, Reader, blocks
 from speech.audio.resample import resample
 from speech.audio.samples import to_float
-from speech.content.reference import SpeakerEncoder
+from speech.content.reference import RATE, SpeakerEncoder
+from speech.content.voiced import NONE, VoiceShare
 from speech.content.voices import Kind, Voices
 from speech.errors import SpeechError
 from speech.vc.host import ConverterHost
@@ -93,9 +94,9 @@ class Converter:
         """A whole recording in another voice, as long as it was and aligned with it, at `output_rate` Hz.
 
         audio: a file, or samples [n] (float32 or int16) at `sample_rate` Hz. target: see `take_up`. It runs in the
-        steps of a live stream, since a source-filter vocoder makes much of the least rounding. Warns of a clipped
-        recording. Raises SpeechError for one that cannot be read, is too short or silent, and for a target that is not
-        there.
+        steps of a live stream, since a source-filter vocoder makes much of the least rounding. Warns of a recording
+        that is clipped, or in which nobody speaks. Raises SpeechError for one that cannot be read, is too short or
+        silent, and for a target that is not there.
         """
         return Audio(np.concatenate([*self.pieces(audio, target, sample_rate)]), self.output_rate)
 
@@ -108,15 +109,19 @@ class Converter:
         """What `convert` gives, piece by piece, [m] float32 each, in memory that does not grow with the recording."""
         rate, parts = self._sound(audio, sample_rate)
         with self._open(self.take_up(target), rate, self.output_rate) as stream:
-            early, clipped, count = stream.delay, 0, 0
+            early, clipped, count, voice = stream.delay, 0, 0, VoiceShare()
             for part in parts:
                 clipped, count = clipped + count_clipped(part), count + len(part)
+                if not voice.done:
+                    voice.push(resample(part, rate, RATE))
                 out = stream.push(part)
                 yield out[early:]
                 early -= min(early, len(out))
             yield stream.flush()[early:]
         name = str(audio) if isinstance(audio, str | os.PathLike) else "the recording"
         warn_clipped(name, clipped, count)
+        if voice.share is not None and voice.share < NONE:
+            warnings.warn(f"nobody seems to speak in {name}, and no voice comes out of it", stacklevel=2)
         if stream.muted_chunks:
             warnings.warn(f"{stream.muted_chunks} parts of {name} went wrong and are silent", stacklevel=2)
 
@@ -149,8 +154,9 @@ class Converter:
     def add_target(self, name: str, *recordings: str | Path | Audio) -> None:
         """Take up a voice from one or more recordings of it, each of at least a second, under a name.
 
-        Several count alike. Warns of clipped ones, and of those in which two people seem to speak. Raises SpeechError
-        where the model cannot take voices up, and for a recording that is too short, silent or unreadable.
+        Several count alike. Warns of clipped ones, and of those in which two people seem to speak, or one seldom.
+        Raises SpeechError where the model cannot take voices up, and for a recording that is too short, silent or
+        unreadable, or in which nobody speaks.
         """
         if self._speaker is None:
             raise SpeechError(

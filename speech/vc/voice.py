@@ -18,6 +18,7 @@ from speech.audio.file import Audio, Reader, blocks
 from speech.audio.mel import LogMel, MelConfig
 from speech.audio.resample import resample
 from speech.content.reference import RATE, SILENCE, SpeakerEncoder, mean_vector, recording
+from speech.content.voiced import require_voice
 from speech.errors import SpeechError
 from speech.streaming.frames import Frames
 from speech.vc.model import ConverterModelConfig
@@ -72,8 +73,8 @@ def take_up(
     """The voice of one or more recordings of a speaker: their mean vector, and mel frames of all of them.
 
     seconds: of mel frames that are kept, of no recording more than its share. Warns of recordings that are clipped, and
-    of those that begin in one voice and end in another. Raises SpeechError for none, and for one that cannot be read,
-    is shorter than a second or silent.
+    of those in which somebody speaks for a small part only, or one voice first and then another. Raises SpeechError for
+    none, and for one that cannot be read, is shorter than a second or silent, or in which nobody speaks.
     """
     if not recordings:
         raise SpeechError("expected at least one recording of the target, got none: name one")
@@ -153,10 +154,12 @@ def _heard(source: str | Path | Audio) -> np.ndarray:
     audio = source if isinstance(source, Audio) else _beginning(source)
     try:
         x = recording(audio.samples, audio.sample_rate, shortest=SHORTEST, audible=True).numpy()
+        x = x[: round(LONGEST * RATE)]
+        require_voice(name, x)
     except SpeechError as error:
         raise SpeechError(f"{name} cannot be a target: {error}") from error
     warn_clipped(name, count_clipped(audio.samples), len(audio.samples))
-    return x[: round(LONGEST * RATE)]
+    return x
 
 
 def _name(source: str | Path | Audio) -> str:

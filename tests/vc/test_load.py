@@ -18,6 +18,7 @@ from speech.hub.load import load, load_converter, load_recogniser
 from speech.vc.converter import Converter
 from speech.vc.voice import pack_targets
 from tests.asr.small import small_model as small_recogniser
+from tests.sounds import said
 from tests.vc.small import small_converter, voice
 
 
@@ -39,7 +40,7 @@ def test_a_checkpoint_converts_as_before(small: Converter, folder: Path, tmp_pat
     assert isinstance(found, speech.Converter) and found.targets == ["anna", "ben"]
     wanted = small.convert(x, sample_rate=16000).samples
     np.testing.assert_allclose(found.convert(x, sample_rate=16000).samples, wanted, atol=1e-4)
-    soundfile.write(tmp_path / "friend.wav", voice(1.2, seed=3), 16000)
+    soundfile.write(tmp_path / "friend.wav", said(1.2), 16000)
     other = load(folder, "cpu", target=tmp_path / "friend.wav", chunk=160, steps=1)
     assert isinstance(other, Converter)
     assert other.targets[0] == str(tmp_path / "friend.wav") and other.latency.total > found.latency.total
