@@ -14,8 +14,9 @@ from recipes.asr_small.losses import alignment, ctc, halves, transducer
 from recipes.asr_small.optim import OptimConfig, draw_context, loss_weights
 from recipes.common.optim import adamw
 from recipes.common.training import Resumable
-from speech.asr.greedy import CTCGreedy
+from speech.asr.endpoint import EndpointConfig
 from speech.asr.model import FastConformer
+from speech.asr.recogniser import decoders
 from speech.errors import SpeechError
 from speech.streaming.frames import Frames
 from speech.streaming.module import Sequential
@@ -84,8 +85,9 @@ class Training(Resumable):
 
         middle, last = self.encode(batch, self.model.config.encoder.contexts[0])
         loss = self.losses(batch, middle, last, self.global_step)["loss"]
-        assert self.model.ctc is not None
-        said = [self.to_text([token.id for token in row]) for row in CTCGreedy(self.model.ctc).decode(last)]
+        head = "ctc" if self.optim.transducer_weight < 1 else "rnnt"  # CTC decodes faster, where it is trained
+        decoder = decoders(self.model, EndpointConfig())[head]
+        said = [self.to_text([token.id for token in row]) for row in decoder.decode(last)]
         meant = [self.to_text(row[:n].tolist()) for row, n in zip(batch.tokens, batch.token_lengths, strict=True)]
         size = int(batch.token_lengths.sum())
         self.log_dict({"val_loss": loss, "val_wer": float(jiwer.wer(meant, said))}, batch_size=size, sync_dist=True)

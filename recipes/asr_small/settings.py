@@ -10,17 +10,31 @@ from recipes.asr_small.batches import BatchConfig
 from recipes.asr_small.optim import OptimConfig
 from recipes.common.settings import BaseSettings, compose_raw, typed
 from speech.asr.model import FastConformerConfig
+from speech.errors import SpeechError
 
 
 @dataclass(frozen=True)
 class Settings(BaseSettings):
-    """One run of the recipe."""
+    """One run of the recipe. Raises SpeechError for losses that the model has no head for."""
 
     model: FastConformerConfig
     optim: OptimConfig
     batch: BatchConfig
     augment: AugmentConfig
     mask: SpecAugmentConfig
+
+    def __post_init__(self) -> None:
+        weight, start = self.optim.transducer_weight, self.optim.transducer_start
+        if not self.model.ctc and (weight < 1 or start > 0):
+            raise SpeechError(
+                f"expected no CTC loss for a model without a CTC head, got transducer_weight {weight:g} and "
+                f"transducer_start {start:g}: set optim.transducer_weight=1 optim.transducer_start=0, or model.ctc=true"
+            )
+        if self.model.prediction is None and weight > 0:
+            raise SpeechError(
+                f"expected no transducer loss for a model without a transducer, got transducer_weight {weight:g}: set "
+                "optim.transducer_weight=0, or model.prediction"
+            )
 
     @property
     def checkpoints(self) -> Path:

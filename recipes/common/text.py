@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 import unicodedata
 
-ALPHABET = "abcdefghijklmnopqrstuvwxyz'"
-
 _SPOKEN = {"mr": "mister", "mrs": "missus", "dr": "doctor", "etc": "et cetera"}
 _ABBREVIATION = re.compile(r"\b(" + "|".join(_SPOKEN) + r")\b", re.IGNORECASE)
 _SAINT = re.compile(r"\bSt\.(?=\s[A-Z])")

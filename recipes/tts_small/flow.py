@@ -11,7 +11,7 @@ from recipes.common.prepare import configured
 from recipes.tts_small.codes import load_codes
 from recipes.tts_small.flow_training import FlowStretches, FlowTraining
 from recipes.tts_small.listening import listener
-from recipes.tts_small.parts import train, trained
+from recipes.tts_small.parts import train
 from recipes.tts_small.pools import Pool, pools, stretch_data
 from recipes.tts_small.settings import Settings
 from recipes.tts_small.speaker import load_vectors
@@ -50,8 +50,3 @@ def labelled(pool: Pool, codes: dict[str, np.ndarray], texts: dict[str, str]) ->
         if cut.id in phones
     }
     return pool._replace(codes=codes, symbols=symbols)
-
-
-def trained_flow(settings: Settings) -> Flow:
-    """The averaged flow of the newest checkpoint, in evaluation mode. Raises SpeechError without one."""
-    return trained(settings, "flow", Flow(settings.flow))[0]

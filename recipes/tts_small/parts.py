@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 from typing import Any, TypeVar
 
+import torch
 from lightning.pytorch import seed_everything
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
@@ -89,7 +90,9 @@ def trained(settings: BaseSettings, name: str, model: M) -> tuple[M, dict[str, A
     """`model` with its weights in evaluation mode, and `steps` with the position of their checkpoint.
 
     The weights are the averaged ones of the newest checkpoint or, before the part was trained, those of
-    `<name>.init_from`. Raises SpeechError without either.
+    `<name>.init_from`; with `<name>.interpolate` they are those so far on the straight way from the latter to the
+    former, where a model often has what it learnt and forgot little (Wortsman et al. 2022, arXiv 2109.01903). Raises
+    SpeechError without either.
     """
     folder, path = settings.part(name) / "checkpoints", origin(settings, name)
     if path is None:
@@ -98,5 +101,21 @@ def trained(settings: BaseSettings, name: str, model: M) -> tuple[M, dict[str, A
     if found is None:
         put(model, start_of(name, path), path, ("",))
         return model.eval(), {"steps": 0, "batches": 0, "audio_hours": 0.0, "hardware": "none"}
-    model.load_state_dict(found[0])
+    state, share = found[0], settings.raw[name].get("interpolate", 1.0)
+    if share != 1.0:
+        state = between(start_of(name, _start(settings, name)), state, share)
+    model.load_state_dict(state)
     return model.eval(), found[1]
+
+
+def _start(settings: BaseSettings, name: str) -> Path:
+    if settings.raw[name].init_from:
+        return Path(settings.raw[name].init_from)
+    raise SpeechError(
+        f"expected {name}.init_from beside {name}.interpolate, got none: name what the training began with"
+    )
+
+
+def between(start: dict[str, Tensor], end: dict[str, Tensor], share: float) -> dict[str, Tensor]:
+    """Weights so far on the way from `start`, which has the same names, to `end`."""
+    return {name: torch.lerp(start[name].to(x), x, share) if x.is_floating_point() else x for name, x in end.items()}

@@ -17,11 +17,8 @@ ENDLESS = 0x7FFFF000  # bytes: programs that write into a pipe state so many or 
 OPEN = b"\xff\xff\xff\xff"  # as the length of a WAV file: not known
 PAGE = 65307  # bytes of an Ogg page at most (RFC 3533)
 HEADER = 1 << 16  # bytes in which the samples of a WAV file usually begin
-FORWARD = (b"RIFF", b"RIFX", b"FORM", b".snd", b"OggS")
-"""How files begin that libsndfile decodes without going back."""
-
 WHOLE = re.compile(rb"fLaC|ID3|\xff[\xe2\xe3\xf2\xf3\xfa\xfb]|caff|riff|RF64", re.DOTALL)
-"""How files begin that it must be able to go back in: FLAC, MP3, CAF, W64, RF64."""
+"""How files begin that libsndfile must be able to go back in: FLAC, MP3, CAF, W64, RF64."""
 
 
 def stated_length(file: soundfile.SoundFile) -> int:

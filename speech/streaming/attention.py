@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
 from functools import reduce
 from typing import Literal
 
@@ -15,42 +13,10 @@ from speech.kernels.linear import Linear
 from speech.kernels.ring_attention import Absolute, Cells, Table, Window, fused, key_positions, ring_attention
 from speech.streaming.frames import Frames, Place
 from speech.streaming.module import Device, State, Streaming, shift
+from speech.streaming.positions import Rotary, sinusoid, skew
 
 HIDDEN = -1e4
 """A masked score: its softmax weight is exactly zero beside any visible key, and a row without one stays finite."""
-
-
-@dataclass(frozen=True)
-class Rotary:
-    """Rotary positions (Su et al. 2021, arXiv 2104.09864): pairs of channels turn by position * base ** (-2i / e).
-
-    interleaved: the pairs are (0, 1), (2, 3), ... instead of the two halves. heads: only so many, the first, turn.
-    """
-
-    base: float = 1e4
-    interleaved: bool = False
-    heads: int | None = None
-
-    def __call__(self, x: Tensor, index: Tensor) -> Tensor:
-        """x: [b, h, t, e]; index: [b, t]."""
-        return self.turned(x, *self.table(index, x.shape[-1], x.dtype))
-
-    def table(self, index: Tensor, e: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """Cosines and sines of the angles by which heads of e channels turn at index [b, t], each [b, 1, t, e / 2].
-
-        The angles are float64: after ten hours of frames float32 would miss them by a tenth of a radian.
-        """
-        rate = self.base ** (-torch.arange(0, e, 2, device=index.device, dtype=torch.float32) / e)
-        angle = index[:, None, :, None].double() * rate
-        return angle.cos().to(dtype), angle.sin().to(dtype)
-
-    def turned(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        """x: [b, h, t, e]; cos, sin: of its positions, from `table`."""
-        turning, e = x if self.heads is None else x[:, : self.heads], x.shape[-1]
-        a, b = turning.unflatten(-1, (e // 2, 2)).unbind(-1) if self.interleaved else turning.chunk(2, -1)
-        pair = (a * cos - b * sin, a * sin + b * cos)
-        turned = torch.stack(pair, -1).flatten(-2) if self.interleaved else torch.cat(pair, -1)
-        return turned if self.heads is None else torch.cat([turned, x[:, self.heads :]], 1)
 
 
 Position = Literal["relative", "rotary", "none"] | Rotary | Absolute
@@ -105,29 +71,12 @@ class Attention(Streaming):
         super().__init__()
         if head_dim is None and dim % heads:
             raise ValueError(f"expected dim to be a multiple of heads, got {dim} and {heads}")
-        if heads % (kv_heads or heads):
-            raise ValueError(f"expected heads to be a multiple of kv_heads, got {heads} and {kv_heads}")
-        if chunk is not None and (right or left % chunk):
-            raise ValueError(
-                f"expected right 0 and left a multiple of chunk {chunk}, got right {right} and left {left}"
-            )
-        if isinstance(position, Absolute) and (not chunk or position.period % chunk or position.restart < left):
-            raise ValueError(
-                f"expected chunks, laps of whole ones and a restart of at least left, got chunk {chunk}, left {left} "
-                f"and {position}"
-            )
-        if ahead and (chunk is None or not 0 < ahead <= chunk):
-            raise ValueError(f"expected to see at most the next chunk ahead, got {ahead} frames of chunk {chunk}")
-        if initial and (chunk is None or initial % chunk or position == "relative" or isinstance(position, Absolute)):
-            raise ValueError(
-                f"expected an initial block of whole chunks and positions without a table, got initial {initial}, "
-                f"chunk {chunk} and {position}"
-            )
         self.dim, self.heads, self.left, self.chunk, self.ahead = dim, heads, left, chunk, ahead
         self.initial, self.cells = initial, cells
         self.look_ahead, self.sinks, self.position = right, sinks, position
         self.rotary = Rotary() if position == "rotary" else position if isinstance(position, Rotary) else None
         self.head_dim, self.kv_heads = head_dim or dim // heads, kv_heads or heads
+        self._check()
         inner, shared = heads * self.head_dim, self.kv_heads * self.head_dim
         self.widths = (inner, shared, shared)
         self.ring = left + right
@@ -148,6 +97,29 @@ class Attention(Streaming):
             self.u = nn.Parameter(torch.zeros(heads, self.head_dim))
             self.v = nn.Parameter(torch.zeros(heads, self.head_dim))
         self._table: tuple[tuple, Tensor] | None = None  # folded positions: a constant of the weights, not of a stream
+
+    def _check(self) -> None:
+        """Raise ValueError for sizes that do not fit one another."""
+        left, chunk, right, ahead = self.left, self.chunk, self.look_ahead, self.ahead
+        initial, position, absolute = self.initial, self.position, isinstance(self.position, Absolute)
+        if self.heads % self.kv_heads:
+            raise ValueError(f"expected heads to be a multiple of kv_heads, got {self.heads} and {self.kv_heads}")
+        if chunk is not None and (right or left % chunk):
+            raise ValueError(
+                f"expected right 0 and left a multiple of chunk {chunk}, got right {right} and left {left}"
+            )
+        if isinstance(position, Absolute) and (not chunk or position.period % chunk or position.restart < left):
+            raise ValueError(
+                f"expected chunks, laps of whole ones and a restart of at least left, got chunk {chunk}, left {left} "
+                f"and {position}"
+            )
+        if ahead and (chunk is None or not 0 < ahead <= chunk):
+            raise ValueError(f"expected to see at most the next chunk ahead, got {ahead} frames of chunk {chunk}")
+        if initial and (chunk is None or initial % chunk or position == "relative" or absolute):
+            raise ValueError(
+                f"expected an initial block of whole chunks and positions without a table, got initial {initial}, "
+                f"chunk {chunk} and {position}"
+            )
 
     @property
     def grain(self) -> int:
@@ -348,24 +320,3 @@ class Attention(Streaming):
 def chosen(cells: Tensor, slots: Tensor) -> Tensor:
     """The rows of a state tensor [slots, ...] that step; a stream that has it to itself gets it as it is, no copy."""
     return cells if cells.shape[0] == len(slots) == 1 else cells.index_select(0, slots)
-
-
-def sinusoid(high: int, low: int, dim: int, device: Device = None) -> Tensor:
-    """Sines and cosines, interleaved, of the distances high, high - 1, .. low: [high - low + 1, dim].
-
-    Vaswani et al. 2017, section 3.5.
-    """
-    distance = torch.arange(high, low - 1, -1, device=device, dtype=torch.float32)
-    rate = torch.exp(torch.arange(0, dim, 2, device=device, dtype=torch.float32) * (-math.log(1e4) / dim))
-    angle = distance[:, None] * rate
-    return torch.stack([angle.sin(), angle.cos()], -1).flatten(1)[:, :dim]
-
-
-def skew(score: Tensor) -> Tensor:
-    """From columns that count distances t-1 .. -t to columns that count keys. [b, h, t, 2t] -> [b, h, t, t].
-
-    Row i wants distance i - j at key j, which is column t - 1 - i + j: a view with one column less a row does it.
-    """
-    t = score.shape[2]
-    flat = score.flatten(2)[..., t - 1 : t - 1 + t * (2 * t - 1)]
-    return flat.unflatten(2, (t, 2 * t - 1))[..., :t]

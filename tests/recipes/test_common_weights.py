@@ -13,7 +13,9 @@ from safetensors.torch import save_file
 
 from recipes.common.settings import compose_raw
 from recipes.common.weights import read_state, weights_file
+from recipes.tts_small import parts
 from recipes.tts_small.parts import start_of
+from recipes.vc_small.settings import compose_settings
 from speech.errors import SpeechError
 
 
@@ -40,6 +42,22 @@ def test_a_part_is_found_in_a_whole_model(tmp_path: Path) -> None:
     assert start_of("convert", tmp_path)["weight"].item() == start_of("post", tmp_path)["weight"].item() == 1
     assert start_of("content", tmp_path)["weight"].item() == 2
     assert read_state(tmp_path).keys() == tensors.keys()
+
+
+def test_weights_lie_between_those_of_the_start_and_the_trained_ones(tmp_path: Path) -> None:
+    one, two = torch.nn.Linear(2, 1), torch.nn.Linear(2, 1)
+    save_file({f"network.{name}": x.data for name, x in one.named_parameters()}, tmp_path / "model.safetensors")
+    path = trained(tmp_path / "convert", 5)
+    position = {"batches": 5, "audio_hours": 0.1, "hardware": "none"}
+    state = {f"model.{name}": x.data for name, x in two.named_parameters()}
+    torch.save({"state_dict": state, "global_step": 5, "position": position}, path)
+    given = [f"work={tmp_path}", f"convert.init_from={tmp_path}"]
+    for share in (0.0, 0.25, 1.0):
+        settings = compose_settings([*given, f"convert.interpolate={share}"])
+        model = parts.trained(settings, "convert", torch.nn.Linear(2, 1))[0]
+        torch.testing.assert_close(model.weight.data, (1 - share) * one.weight.data + share * two.weight.data)
+    with pytest.raises(SpeechError, match=r"expected convert\.init_from"):
+        parts.trained(compose_settings([given[0], "convert.interpolate=0.5"]), "convert", torch.nn.Linear(2, 1))
 
 
 def test_what_holds_no_weights_is_told(tmp_path: Path) -> None:

@@ -103,6 +103,22 @@ def test_every_stage(corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     assert load_folder(again / "export").config.prediction is None
 
 
+def test_a_transducer_alone(corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    alone = ["model.ctc=false", "optim.transducer_weight=1", "optim.steps=1", "trainer.validate_every=1"]
+    main(overrides(corpus, tmp_path, "stage=[prepare,train,evaluate]", *alone))
+    printed = capsys.readouterr().out
+    assert any("val_wer" in line for line in printed.splitlines())
+    assert "| eval | rnnt |" in printed and "| eval | ctc |" not in printed
+    for wrong, says in (
+        (["model.ctc=false"], "set optim.transducer_weight=1"),
+        ([*alone, "optim.transducer_start=0.5"], r"optim\.transducer_start=0"),
+        (["model.prediction=null"], "set optim.transducer_weight=0"),
+    ):
+        with pytest.raises(SpeechError, match=says):
+            main(overrides(corpus, tmp_path / "none", *wrong))
+    assert not (tmp_path / "none").exists()
+
+
 def test_word_times_guide_a_training(corpus: Path, tmp_path: Path) -> None:
     from recipes.asr_small.settings import compose_settings
     from recipes.asr_small.weights import trained

@@ -60,7 +60,7 @@ _TRAINING = ("loss_calculator.", f"{_WAVLM}.mask_emb")
 def from_u2pp(tensors: Mapping[str, Tensor], chunk: int = 5) -> tuple[U2PPConfig, dict[str, Tensor]]:
     """The tensors of `fastu2++.pt`, or of a WeNet U2++ model, to a `U2PPEncoder`'s configuration and state dict.
 
-    chunk: frames of 40 ms, which show in no tensor (see `u2pp.CHUNKS`). Of two convolution modules in a layer, the
+    chunk: frames of 40 ms, which show in no tensor (see `U2PPConfig`). Of two convolution modules in a layer, the
     streaming one is taken. Query, key and value become one matrix, convolutions of kernel 1 linear layers, the output
     layer of the subsampling reads frequency-first frames.
 

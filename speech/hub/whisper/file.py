@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from zipfile import is_zipfile
 
 import torch
 from safetensors import SafetensorError
@@ -95,21 +96,26 @@ def read_file(path: Path) -> Published:
         SpeechError: it is damaged, asks to run code, or is of another kind.
     """
     with _told(path):
-        asked = torch.serialization.get_unsafe_globals_in_checkpoint(path)
+        asked = torch.serialization.get_unsafe_globals_in_checkpoint(path) if is_zipfile(path) else []
         records: list[Any] = [(_Record, name) for name in asked if name.rpartition(".")[2] in RECORDS]
         with torch.serialization.safe_globals(records):
             tree = torch.load(path, map_location="cpu", weights_only=True)
     groups = {key: _plain(value) for key, value in tree.items()} if isinstance(tree, dict) else {}
     tensors = groups.get("model_state_dict") or groups.get("state_dict")
-    named = all(isinstance(k, str) and isinstance(v, Tensor) for k, v in (tensors or {}).items())
-    if not tensors or not named or not groups.get("dims"):
+    if not tensors or not _named(tensors) or not groups.get("dims"):
         raise SpeechError(
             f"expected {path} to hold `dims` and `model_state_dict` (OpenAI) or `dims`, `state_dict` and `cfg` (causal "
             f"Whisper), it holds {', '.join(map(str, groups)) or 'neither'}: take the file of a Whisper"
         )
     if all(name.startswith("model.") for name in tensors):  # a training's module around the model
         tensors = {name.removeprefix("model."): tensor for name, tensor in tensors.items()}
-    return Published(path, tensors, _integers(groups.get("dims"), path), groups.get("cfg") or {})
+    settings = groups.get("cfg") or {}
+    if not isinstance(settings, dict):
+        raise SpeechError(
+            f"expected `cfg` in {path} to hold settings by name, it is of type {type(settings).__name__}: take the "
+            "file as it was published"
+        )
+    return Published(path, tensors, _integers(groups.get("dims"), path), settings)
 
 
 def read_folder(folder: Path) -> Published:
@@ -128,7 +134,9 @@ def read_folder(folder: Path) -> Published:
     for path in _weights(folder):
         with _told(path):
             part = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
-            tensors.update(part)
+        if not _named(part):
+            raise SpeechError(f"expected {path} to hold tensors by name, it holds something else: fetch it again")
+        tensors.update(part)
     tensors.pop("proj_out.weight", None)  # the token embedding once more
     dims = {own: tree[name] for name, own in HUGGING_FACE.items() if name in tree}
     own = {_openai(name): tensor for name, tensor in tensors.items()}
@@ -172,6 +180,11 @@ def _openai(name: str) -> str:
     """OpenAI's name of a tensor of a Hugging Face folder; one that is not known stays as it is."""
     bare = name.removeprefix("model.")
     return _ENDS.get(bare) or ".".join(_LAYERS.get(part, part) for part in bare.split("."))
+
+
+def _named(tree: Any) -> bool:
+    """Whether something is tensors by their names."""
+    return isinstance(tree, dict) and all(isinstance(k, str) and isinstance(v, Tensor) for k, v in tree.items())
 
 
 def _plain(value: Any) -> Any:

@@ -61,6 +61,12 @@ def from_published(published: Published, contexts: tuple[Context, ...] = ()) -> 
         SpeechError: tensors are missing or not known, or the sizes that the file states are not those of its tensors.
     """
     source = str(published.path)
+    odd = [n for n, t in published.tensors.items() if not t.is_floating_point() or t.layout is not torch.strided]
+    if odd:
+        raise SpeechError(
+            f"expected plain floating-point weights in {source}, but {odd[0]} is {published.tensors[odd[0]].dtype}"
+            f" ({published.tensors[odd[0]].layout}): take the file as it was published, not quantised"
+        )
     tensors = {name: tensor.float() for name, tensor in without_lora(published.tensors, source).items()}
     config = _config(tensors, published, contexts)
     names = dict(_names(config))
@@ -82,10 +88,11 @@ def without_lora(tensors: Mapping[str, Tensor], source: str) -> dict[str, Tensor
     A: [n, rank]; B: [rank, m]. The updates of causal Whispers are scaled by alpha / rank = 1.
 
     Raises:
-        SpeechError: an update stands alone, or does not fit its weight.
+        SpeechError: an update stands alone, or is missing, or does not fit its weight.
     """
     out = {n.replace(_BASE, "."): t for n, t in tensors.items() if not n.endswith((_DOWN, _UP))}
-    layers = {name.removesuffix(end) for name in tensors for end in (_DOWN, _UP) if name.endswith(end)}
+    ends = (f"{_BASE}weight", _DOWN, _UP)
+    layers = {name.removesuffix(end) for name in tensors for end in ends if name.endswith(end)}
     for layer in sorted(layers):
         parts = (out.get(f"{layer}.weight"), tensors.get(layer + _DOWN), tensors.get(layer + _UP))
         weight, down, up = (torch.empty(0) if part is None else part for part in parts)
@@ -144,12 +151,18 @@ def _config(tensors: Mapping[str, Tensor], published: Published, contexts: tuple
 def _contexts(published: Published, positions: int) -> tuple[Context, ...]:
     """The contexts that a file was trained for: `gran` frames a chunk, the first `extra_gran_blocks` more."""
     if not published.causal:
+        if any(name.endswith((_DOWN, _UP)) for name in published.tensors):
+            raise SpeechError(
+                f"expected the settings of a causal Whisper, `cfg`, beside the low-rank updates in {published.path}, "
+                "found none: take the file as it was published"
+            )
         return (Context.windows(positions),)
     chunk, extra = (published.causal.get(name) for name in ("gran", "extra_gran_blocks"))
-    if type(chunk) is not int or type(extra) is not int or chunk < 1 or extra < 0:
+    whole = type(chunk) is type(extra) is int and chunk > 0 and extra >= 0
+    if not whole or chunk >= positions or chunk * (extra + 1) > positions:
         raise SpeechError(
-            f"expected the settings of a causal Whisper in {published.path} with gran and extra_gran_blocks, got "
-            f"{dict(published.causal)}: take the file of one"
+            f"expected the settings of a causal Whisper in {published.path} with gran and extra_gran_blocks, chunks "
+            f"of less than its {positions} frames, got {dict(published.causal)}: take the file of one"
         )
     return (Context.causal(chunk, chunk * (extra + 1), positions),)
 
