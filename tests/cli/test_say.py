@@ -32,6 +32,7 @@ from speech.hub.checkpoint import save
 from speech.tts.model import SynthesiserModel
 from speech.tts.synthesiser import Synthesiser
 from tests.cli.conftest import COMMAND, ENVIRONMENT, ROOT
+from tests.sounds import said
 from tests.tts.small import RATE, small_synthesiser
 
 TEXT = "Good morning, everyone. It is 5 o'clock here."
@@ -287,13 +288,15 @@ def imitator(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_recording_lends_its_voice(imitator: Path, tmp_path: Path) -> None:
     noise = 0.1 * np.random.default_rng(0).standard_normal(32000)
     told = {"short": "at least 0.5 s, got 0.10 s", "silent": "got silence", "long": "at most 30 s, got 40.0 s"}
-    for name, samples in (("short", noise[:1600]), ("silent", 0 * noise), ("long", np.tile(noise, 20))):
+    told["noisy"] = "nobody seems to speak"
+    bad = {"short": noise[:1600], "silent": 0 * noise, "long": np.tile(noise, 20), "noisy": noise}
+    for name, samples in bad.items():
         soundfile.write(tmp_path / f"{name}.wav", samples, 16000)
         done = say(imitator, TEXT, "--voice", tmp_path / f"{name}.wav", "--out", tmp_path / "said.wav")
         assert done.exit_code == 1 and told[name] in done.stderr and done.stderr.count("\n") == 1, done.stderr
     done = say(imitator, TEXT, "--out", tmp_path / "said.wav")
     assert done.exit_code == 1 and "expected a voice" in done.stderr
-    soundfile.write(tmp_path / "good.flac", noise, 16000)
+    soundfile.write(tmp_path / "good.flac", said(2.0), 16000)
     args = ["--voice", tmp_path / "good.flac", "--voice-text", "What is said.", "--out", tmp_path / "said.wav"]
     done = say(imitator, TEXT, *args, "--seed", 1)
     assert done.exit_code == 0, done.stderr

@@ -158,8 +158,12 @@ def _contexts(published: Published, positions: int) -> tuple[Context, ...]:
             )
         return (Context.windows(positions),)
     chunk, extra = (published.causal.get(name) for name in ("gran", "extra_gran_blocks"))
-    whole = type(chunk) is type(extra) is int and chunk > 0 and extra >= 0
-    if not whole or chunk >= positions or chunk * (extra + 1) > positions:
+    if (  # True is no number of frames
+        type(chunk) is not int
+        or type(extra) is not int
+        or not 0 < chunk < positions
+        or not 0 <= extra < positions // chunk
+    ):
         raise SpeechError(
             f"expected the settings of a causal Whisper in {published.path} with gran and extra_gran_blocks, chunks "
             f"of less than its {positions} frames, got {dict(published.causal)}: take the file of one"
