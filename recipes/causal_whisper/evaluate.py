@@ -13,7 +13,7 @@ from torch import Tensor
 from recipes.asr_small.dataset import padded
 from recipes.causal_whisper.data import FRAME, Utterance, aligned
 from recipes.causal_whisper.scoring import Partial, Tally
-from recipes.causal_whisper.settings import WhisperSettings
+from recipes.causal_whisper.settings import EvaluationConfig, WhisperSettings
 from recipes.causal_whisper.vocabulary import Vocabulary
 from recipes.causal_whisper.weights import causal, plain, tuned
 from recipes.common.cache import RATE
@@ -59,7 +59,7 @@ def evaluate(settings: WhisperSettings) -> None:
                 "stage=align, or raise evaluation.longest"
             )
         rows = sorted(rows, key=lambda row: row.cut.duration)[:: options.every]
-        scores[name] = {kind: score(model, tokenizer, rows, context, options.seconds) for kind, model in models.items()}
+        scores[name] = {kind: score(model, tokenizer, rows, context, options) for kind, model in models.items()}
     result = {**position, "chunk_ms": context.milliseconds, "scores": scores}
     (settings.work / "scores.json").write_text(json.dumps(result, indent=1))
     with (settings.work / "curve.jsonl").open("a", encoding="utf-8") as curve:
@@ -79,14 +79,19 @@ def judged(settings: WhisperSettings, vocabulary: Vocabulary, device: str) -> tu
 
 @torch.inference_mode()
 def score(
-    model: Judged, tokenizer: WhisperTokenizer, rows: Sequence[Utterance], context: Context, seconds: float
+    model: Judged,
+    tokenizer: WhisperTokenizer,
+    rows: Sequence[Utterance],
+    context: Context,
+    options: EvaluationConfig,
 ) -> dict[str, Any]:
-    """`Tally.scores` of utterances, `seconds` of padded audio at a time. rows: sorted by duration."""
+    """`Tally.scores` of utterances, sorted by duration, `options.seconds` of padded audio at a time."""
     tally = Tally()
-    for part in batches(rows, seconds):
+    for part in batches(rows, options.seconds):
         signals = [torch.from_numpy(row.audio.audio(row.cut)) for row in part]
         whole = written_at_once(model, signals, tokenizer, context)
-        for row, said, partials in zip(part, whole, streamed(model, signals, tokenizer, context), strict=True):
+        live = streamed(model, signals, tokenizer, context, options.renew)
+        for row, said, partials in zip(part, whole, live, strict=True):
             tally.add((row.cut.supervisions[0].text or "").split(), row.times, said, partials)
     return tally.scores()
 
@@ -103,9 +108,9 @@ def batches(rows: Sequence[Utterance], seconds: float) -> Iterator[list[Utteranc
         yield part
 
 
-def search_for(model: Whisper, tokenizer: WhisperTokenizer) -> Search:
+def search_for(model: Whisper, tokenizer: WhisperTokenizer, renew: int | None = Request.renew) -> Search:
     """Greedy decoding. Nothing is suppressed: a stream in which nobody has spoken yet is to write nothing."""
-    return Search(model.decoder, tokenizer.symbols, Request(suppress=()))
+    return Search(model.decoder, tokenizer.symbols, Request(suppress=(), renew=renew))
 
 
 def written_at_once(
@@ -118,11 +123,14 @@ def written_at_once(
 
 
 def streamed(
-    model: Judged, signals: list[Tensor], tokenizer: WhisperTokenizer, context: Context
+    model: Judged, signals: list[Tensor], tokenizer: WhisperTokenizer, context: Context, renew: int | None
 ) -> list[list[Partial]]:
-    """What stands written after every chunk. All is encoded at once, which the contract makes equal to streaming."""
+    """What stands written after every chunk. renew: see `Request`.
+
+    All is encoded at once, which the contract makes equal to streaming.
+    """
     frames = encoded(model.streaming, signals, context)
-    search, count = search_for(model.streaming, tokenizer), len(signals)
+    search, count = search_for(model.streaming, tokenizer, renew), len(signals)
     ahead = model.streaming.pipeline(context).look_ahead + 1 - FRAME  # samples after the span of a frame
     state = search.init_state(count, frames.data.device, frames.data.dtype)
     result: list[list[Partial]] = [[] for _ in signals]

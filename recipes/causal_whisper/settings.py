@@ -9,6 +9,7 @@ from recipes.asr_small.augment import AugmentConfig, SpecAugmentConfig
 from recipes.common.optim import AdamWConfig
 from recipes.common.settings import BaseSettings, compose_raw, typed
 from speech.asr.whisper.config import Context, WhisperConfig
+from speech.asr.whisper.search import Request
 from speech.errors import SpeechError
 
 
@@ -92,7 +93,8 @@ class ChunkConfig:
 class EvaluationConfig:
     """seconds: of padded audio at a time. longest: utterances beyond so many seconds are left out. every: score every
     n-th of the others only. chunk: milliseconds, null for the default. window: seconds to which silence fills up what
-    plain Whisper hears; it was trained so where it is public, and not where stage `pretrain` made it.
+    plain Whisper hears; it was trained so where it is public, and not where stage `pretrain` made it. renew: last ids
+    that are fed again with every chunk, see `Request`.
     """
 
     seconds: float = 120.0
@@ -100,6 +102,7 @@ class EvaluationConfig:
     every: int = 1
     chunk: int | None = None
     window: float = 0.0
+    renew: int | None = Request.renew
 
 
 @dataclass(frozen=True)

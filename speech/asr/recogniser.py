@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import Literal
 
 import torch
 
@@ -22,8 +21,6 @@ from speech.audio.vad import VoiceActivity
 from speech.errors import SpeechError
 from speech.streaming.module import Sequential
 from speech.streaming.precision import cells_dtype
-
-Decoder = Literal["rnnt", "ctc"]
 
 BLOCK = 20.0  # seconds a step when nobody waits for words: chunking is free, and long steps use the machine best
 

@@ -105,10 +105,15 @@ class WhisperConfig:
             raise SpeechError(
                 f"expected sizes of at least 1 and an even width that the heads divide, got {self}: correct them"
             )
-        if not self.contexts or any(c.restart >= self.positions for c in self.contexts):
+        streaming = [c for c in self.contexts if c.left]
+        if (
+            not self.contexts
+            or any(c.restart >= self.positions for c in self.contexts)
+            or any(max(c.chunk, c.initial) > self.positions for c in streaming)
+        ):
             raise SpeechError(
-                f"expected at least one context, with a restart below the {self.positions} positions, got "
-                f"{list(self.contexts)}: correct them"
+                f"expected at least one context, restarting below the {self.positions} positions, and chunks and "
+                f"initial blocks of streams within them, got {list(self.contexts)}: correct them"
             )
         strange = [
             [layer, head]

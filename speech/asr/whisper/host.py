@@ -26,11 +26,12 @@ class Room:
 class WhisperHost:
     """Room for streams in each of some chunks, by their milliseconds; the first is the default.
 
-    asked: what a language and a task ask, or raises SpeechError. rate: of the samples that the model hears, in Hz.
+    asked: what a language, a task and a prompt ask, or raises SpeechError. rate: of the samples that the model hears,
+    in Hz.
     """
 
     def __init__(
-        self, rooms: Mapping[int, Room], asked: Callable[[str | None, Task | None], Request], rate: int
+        self, rooms: Mapping[int, Room], asked: Callable[[str | None, Task | None, str | None], Request], rate: int
     ) -> None:
         self.rooms, self._asked = rooms, asked
         self.seconds, self.backlog = min(rooms) / 1e3, round(BACKLOG * rate)
@@ -43,15 +44,16 @@ class WhisperHost:
         chunk: int | None = None,
         language: str | None = None,
         task: Task | None = None,
+        prompt: str | None = None,
         voice: VoiceActivity | None = None,
     ) -> HostedStream:
         """sample_rate: of the samples that will come, in Hz. chunk: milliseconds, one that there is room for.
 
-        language ("auto" among them), task: as for the recogniser, whose own they are by default. voice: watch for voice
-        with this, which is this stream's alone.
+        language ("auto" among them), task, prompt: as for the recogniser, whose own they are by default. voice: watch
+        for voice with this, which is this stream's alone.
         """
         chunk = next(iter(self.rooms)) if chunk is None else chunk
         if chunk not in self.rooms:
             known = ", ".join(map(str, self.rooms))
             raise SpeechError(f"expected a chunk of {known} ms, got {chunk!r}: the engine hosts no other")
-        return HostedStream(self.rooms[chunk].opened(self._asked(language, task), sample_rate, voice))
+        return HostedStream(self.rooms[chunk].opened(self._asked(language, task, prompt), sample_rate, voice))

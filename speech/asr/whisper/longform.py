@@ -57,8 +57,8 @@ class LongFormStream(GatedStream):
     """A recording pushed through plain Whisper window by window; tells of finished utterances only.
 
     Windows without voice are skipped, and a window begins no earlier than shortly before voice. Every window is
-    prompted with the text before it. The loudest value, on which Whisper's features hang, is that of the window. The
-    first window tells the language where the request leaves it open.
+    prompted with the text before it, and at first with the request's prompt. The loudest value, on which Whisper's
+    features hang, is that of the window. The first window tells the language where the request leaves it open.
 
     fallback: when a window is decoded again; it then stands in for the request's guard, which would hide what repeats
     itself. generator: where chance comes from (default: one of seed 0 for every recording).
@@ -95,7 +95,7 @@ class LongFormStream(GatedStream):
         super()._begin()
         self._samples = np.zeros(0, np.float32)
         self._at = 0  # the frame at which they begin
-        self._prompt: list[int] = []
+        self._prompt = [*self._asked.prompt]
         self._generator = self._chance or torch.Generator().manual_seed(0)
 
     def _saved(self) -> tuple[dict[str, Any], list[bytes]]:

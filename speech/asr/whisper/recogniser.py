@@ -48,10 +48,11 @@ class WhisperRecogniser:
     language: what is spoken, a code such as "en", or "auto": found out by the first window of a recording, or the first
     utterance of a live stream (default: "auto", but "en" for models that know English alone or were trained to stream,
     mostly in one language). task: "transcribe" or "translate" (into English). beam: hypotheses that are kept, 0 for
-    greedy decoding. aligned: word times of finished utterances by cross-attention, slower and closer than by when words
-    came; of a model that was not trained to stream always so. endpoint: when an utterance ends. fallback: when a window
-    of a recording is decoded again, by a model that was not trained to stream. Raises SpeechError for what the model or
-    the machine does not have.
+    greedy decoding. prompt: text as if it had come before, with names and spellings that may come; every utterance of a
+    model that was trained to stream begins with it, the others forget it as more is said. aligned: word times of
+    finished utterances by cross-attention, slower and closer than by when words came; of a model that was not trained
+    to stream always so. endpoint: when an utterance ends. fallback: when a window of a recording is decoded again, by a
+    model that was not trained to stream. Raises SpeechError for what the model or the machine does not have.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class WhisperRecogniser:
         language: str | None = None,
         task: Task = "transcribe",
         beam: int = 0,
+        prompt: str | None = None,
         aligned: bool = False,
         device: str | torch.device = "cpu",
         endpoint: EndpointConfig | None = None,
@@ -76,7 +78,7 @@ class WhisperRecogniser:
         self.model, self.tokenizer = model.to(find_device(device)).eval(), tokenizer
         self.endpoint, self.fallback, self.aligned = endpoint or EndpointConfig(), fallback or Fallback(), aligned
         self._pipelines: dict[Context, Sequential] = {}
-        self.request = self._request(Request(language="en" if self.causal else AUTO), language, task, beam)
+        self.request = self._request(Request(language="en" if self.causal else AUTO), language, task, beam, prompt)
         self.chunk = self._chunk(chunk)
 
     @property
@@ -109,6 +111,7 @@ class WhisperRecogniser:
         language: str | None = None,
         task: Task | None = None,
         beam: int | None = None,
+        prompt: str | None = None,
         pcm: Pcm | None = None,
         channel: Channel = None,
         progress: Callable[[float], None] | None = None,
@@ -117,12 +120,13 @@ class WhisperRecogniser:
         """Recognise a whole file ("-": standard input), or samples [n] (float32 or int16) at `sample_rate` Hz.
 
         A causal model hears it as a stream in its chunks; the others in windows of 30 s, each from where the last
-        one's time symbols ended. chunk, language, task, beam: as for the recogniser. pcm: how headerless samples are to
-        be read. channel: which one of a file to hear. progress: called with the seconds done so far. generator: of the
-        chance with which doubtful windows are decoded again, see `Fallback` (default: the same for every recording).
-        Raises SpeechError for what cannot be read or is not samples, `Interrupted` for what breaks off midway.
+        one's time symbols ended. chunk, language, task, beam, prompt: as for the recogniser. pcm: how headerless
+        samples are to be read. channel: which one of a file to hear. progress: called with the seconds done so far.
+        generator: of the chance with which doubtful windows are decoded again, see `Fallback` (default: the same for
+        every recording). Raises SpeechError for what cannot be read or is not samples, `Interrupted` for what breaks
+        off midway.
         """
-        request, milliseconds = self._request(self.request, language, task, beam), self._chunk(chunk)
+        request, milliseconds = self._request(self.request, language, task, beam, prompt), self._chunk(chunk)
 
         def stream(rate: int) -> LiveStream:
             if self.causal:
@@ -159,14 +163,15 @@ class WhisperRecogniser:
         language: str | None = None,
         task: Task | None = None,
         beam: int | None = None,
+        prompt: str | None = None,
         voice: VoiceActivity | None = None,
     ) -> LiveStream:
-        """Open a live stream of samples at `sample_rate` Hz; chunk, language, task and beam as for the recogniser.
+        """Open a live stream of samples at `sample_rate` Hz.
 
-        voice: watch for voice with this, which serves one stream at a time; by default the level of the sound says
-        where there is something to decode.
+        chunk, language, task, beam, prompt: as for the recogniser. voice: watch for voice with this, which serves one
+        stream at a time; by default the level of the sound says where there is something to decode.
         """
-        request, milliseconds = self._request(self.request, language, task, beam), self._chunk(chunk)
+        request, milliseconds = self._request(self.request, language, task, beam, prompt), self._chunk(chunk)
         if self.causal:
             return WhisperStream(self._setup(request, milliseconds), sample_rate, voice)
         return AgreementStream(self._windows(request), sample_rate, milliseconds / 1e3, voice)
@@ -180,7 +185,9 @@ class WhisperRecogniser:
         known = [self._chunk(milliseconds) for milliseconds in chunks or (self.chunk,)]
         room = self._chunked if self.causal else self._looking
         rooms = {milliseconds: room(base, milliseconds, slots) for milliseconds in known}
-        return WhisperHost(rooms, lambda language, task: self._request(base, language, task, None), self.sample_rate)
+        return WhisperHost(
+            rooms, lambda language, task, prompt: self._request(base, language, task, None, prompt), self.sample_rate
+        )
 
     def _chunked(self, base: Request, milliseconds: int, slots: int) -> Room:
         """Room for streams of a causal model."""
@@ -200,9 +207,12 @@ class WhisperRecogniser:
             [Regular(lane, windows.size, 0, (), torch.float32, 1 / seconds, "look")],
         )
 
-    def _request(self, base: Request, language: str | None, task: Task | None, beam: int | None) -> Request:
+    def _request(
+        self, base: Request, language: str | None, task: Task | None, beam: int | None, prompt: str | None = None
+    ) -> Request:
         """What is asked for, checked against what the model knows."""
-        given = {"language": language, "task": task, "beam": beam}
+        ids = None if prompt is None else tuple(self.tokenizer.encode(f" {prompt.strip()}" if prompt.strip() else ""))
+        given = {"language": language, "task": task, "beam": beam, "prompt": ids}
         request = replace(base, **{name: value for name, value in given.items() if value is not None})
         symbols = self.tokenizer.symbols
         if request.language == AUTO and not symbols.multilingual:

@@ -37,10 +37,9 @@ class Request:
     For chunks alone: look_back: how many last ids are checked again, and perhaps taken back, with a chunk. renew: so
     many last ids are fed again with a chunk, so that their keys and values tell of all that was heard, as they did in
     training; at least the look_back + 1 that the check asks; None for all ids, as the published code does, whose cost
-    grows with the text. Those of older ids stay as they were made, when less had been heard. Where too few are renewed
-    the text runs away: of the 26 greedy hypotheses that the published code has of a tiny model, 18 come out with 0
-    (the last has 120 ids instead of 25), 24 with 16, and 25 with 32 as with None (tests/asr/whisper/test_published.py).
-    passes: of the decoder with a chunk, at most. guard: against running away, None for none.
+    grows with the text. Those of older ids stay as they were made, when less had been heard. 24 is the least that
+    changes nothing, see docs/architecture.md: with fewer, texts of a model may run away. passes: of the decoder with a
+    chunk, at most. guard: against running away, None for none.
 
     compatible: decode chunks as the code does that was published with arXiv 2508.12301, without a guard: `renew` is
     None; ids once settled may be taken back, so that nothing counts as stable; where greedy takes something back, the
@@ -58,7 +57,7 @@ class Request:
     timestamps: bool = False
     suppress: tuple[int, ...] | None = None
     look_back: int = 2
-    renew: int | None = 32
+    renew: int | None = 24
     passes: int = 28
     guard: Guard | None = field(default_factory=Guard)
     compatible: bool = False

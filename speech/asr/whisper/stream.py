@@ -89,8 +89,8 @@ class WhisperStream(GatedStream):
     utterance hears the last seconds again, with the words that came in them given, so that none is lost or doubled. Of
     a `Partial`, words are stable that the search will not take back; the others may change.
 
-    lanes: where it steps (default: of its own), of a setup that differs in language and task at the most. Raises `Full`
-    where they have no seat.
+    lanes: where it steps (default: of its own), of a setup that differs in language, task and prompt at the most.
+    Raises `Full` where they have no seat.
     """
 
     def __init__(
@@ -187,7 +187,7 @@ class WhisperStream(GatedStream):
         heard, self._held = self._held, None
         events = yield from self._decode(heard)
         if paused:
-            return events + self._end(math.inf)
+            return events + self._end(now)
         return events + (yield from self._cut(heard))
 
     def _start(self, begin: float) -> None:
@@ -199,9 +199,8 @@ class WhisperStream(GatedStream):
         self._restart(since, (), max(begin - PRE_ROLL, self._time))
 
     def _restart(self, since: int, prefix: Sequence[int], time: float) -> None:
-        seat = self._decoder
-        language = self._request.language
-        self.setup.search.restart(seat.lane.arena.state, seat.slot, since, prefix=prefix, language=language)
+        seat, r = self._decoder, self._request
+        self.setup.search.restart(seat.lane.arena.state, seat.slot, since, r.prompt, prefix, r.language)
         self._since = self._from = since
         self._time, self._hypothesis, self._given = time, Hypothesis(), prefix
 
@@ -210,8 +209,9 @@ class WhisperStream(GatedStream):
         if self.setup.aligned:
             self._heard.append(heard)
         self._hypothesis = yield Call(self._decoder, heard, self._driver.emitted - len(heard))
-        self._learn(self._hypothesis.language, self._driver.received / self.rate)
-        partial = self._text.partial(self._tokens, self._hypothesis.stable, self._time)
+        now = self._driver.received / self.rate
+        self._learn(self._hypothesis.language, now)
+        partial = self._text.partial(self._tokens, self._hypothesis.stable, self._time, now)
         if partial is None and self._teller.partial:  # all was taken back
             partial = Partial("", 0, self._teller.partial.start, self._teller.partial.start)
         return self._teller.running(partial) if partial else []
@@ -221,7 +221,7 @@ class WhisperStream(GatedStream):
         return spread(self._hypothesis, self.setup.context.chunk)
 
     def _end(self, limit: float) -> list[Event]:
-        """The running utterance ends with a pause or the stream."""
+        """The running utterance ends with a pause or the stream, of which `limit` seconds have come."""
         segment = self._text.segment(self._final(self._tokens), self._time, limit)
         self._since, self._heard, self._time = None, [], segment.end if segment else self._time
         self._rest()

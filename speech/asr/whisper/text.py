@@ -74,9 +74,11 @@ class Text:
         """The words that will not change: those after which another begins among the first `stable` tokens."""
         return self.groups(tokens[:stable])[:-1]
 
-    def partial(self, tokens: Sequence[Timed], stable: int, begin: float = 0.0) -> Partial | None:
-        """A running utterance whose first token begins at `begin` seconds or later; None when it spells nothing."""
-        words = self.words(tokens, begin)
+    def partial(
+        self, tokens: Sequence[Timed], stable: int, begin: float = 0.0, limit: float = math.inf
+    ) -> Partial | None:
+        """A running utterance from `begin` to at most `limit` seconds; None when its tokens spell nothing."""
+        words = self.words(tokens, begin, limit)
         if not words:
             return None
         kept = [token.id for word in self.whole(tokens, stable) for token in word]

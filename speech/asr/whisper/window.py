@@ -87,8 +87,8 @@ class Windows:
     ) -> Asking[Look]:
         """Hear samples [n], n up to `size`, and silence after them.
 
-        seat: in a lane of windows that differ in language and task at the most. language: a code or `AUTO`, in place of
-        the request's own. prompt: what was said before; prefix: the first tokens, as they must be.
+        seat: in a lane of windows that differ in language, task and prompt at the most. language: a code or `AUTO`, in
+        place of the request's own. prompt: what was said before; prefix: the first tokens, as they must be.
         """
         self.search.begin(seat.lane.arena.state, seat.slot, prompt, prefix, language)
         padded = torch.zeros(self.size)
@@ -111,8 +111,8 @@ class AgreementStream(GatedStream):
     beginning of its text, so they cannot change, and of a `Partial` they are the stable part. When the sound grows
     long, it is cut behind a settled sentence, or word, whose end the cross-attention shows, but for the last seconds.
 
-    lane: where it looks (default: of its own), of windows that differ in language and task at the most. Raises `Full`
-    where it has no seat.
+    lane: where it looks (default: of its own), of windows that differ in language, task and prompt at the most. Raises
+    `Full` where it has no seat.
     """
 
     def __init__(
@@ -150,7 +150,7 @@ class AgreementStream(GatedStream):
         self._parts: list[np.ndarray] = []  # samples since `_start`
         self._start = self._heard = 0  # samples
         self._running = False
-        self._said: list[int] = []  # the last ids of all that was told as final
+        self._said = [*self._asked.prompt]  # and behind it the last ids of all that was told as final
         self._given: list[Timed] = []  # those of them that lie in the sound since `_start`
         self._settled: list[Timed] = []  # what follows them; no frames are known yet
         self._guess: list[list[Timed]] = []  # the words after that in the last look

@@ -61,14 +61,14 @@ def small(config: WhisperConfig = CONFIG) -> Whisper:
     return model
 
 
-def talkative(config: WhisperConfig) -> Whisper:
+def talkative(config: WhisperConfig, seed: int = 7) -> Whisper:
     """A multilingual model whose text hangs on all that it hears and has said, where all but `WORDS` is suppressed.
 
     In double precision: how rows are batched decides nothing.
     """
     model = small(config).double().requires_grad_(False)
     decoder = model.decoder
-    torch.nn.init.normal_(decoder.embed.weight, std=0.3, generator=torch.Generator().manual_seed(7))
+    torch.nn.init.normal_(decoder.embed.weight, std=0.3, generator=torch.Generator().manual_seed(seed))
     torch.nn.init.ones_(decoder.norm.weight)
     torch.nn.init.zeros_(decoder.norm.bias)
     for name, weight in decoder.named_parameters():
@@ -82,14 +82,14 @@ SYLLABLES = range(973, 1001)
 """The only ids of text that a babbler may say, two bytes each."""
 
 
-def babbling(tokenizer: WhisperTokenizer, causal: bool, positions: int) -> WhisperRecogniser:
+def babbling(tokenizer: WhisperTokenizer, causal: bool, positions: int, seed: int = 7) -> WhisperRecogniser:
     """Random weights, 99 languages; what it says hangs on the language that it is told."""
     if causal:
         contexts, mel = (Context.causal(4, 8, positions), Context.causal(2, 8, positions)), WHISPER_STREAMING
     else:
         contexts, mel = (Context.windows(positions),), WHISPER
     config = WhisperConfig(replace(mel, features=10), 12, 1, 2, 2, 2, positions=positions, tokens=64, contexts=contexts)
-    endpoint, model = EndpointConfig(silence=0.6, voice_silence=0.4), talkative(config)
+    endpoint, model = EndpointConfig(silence=0.6, voice_silence=0.4), talkative(config, seed)
     model.decoder.embed.weight[SYMBOLS.times :].mul_(0.1)  # said where they are asked for, hardly elsewhere
     recogniser = WhisperRecogniser(model, tokenizer, endpoint=endpoint, chunk=None if causal else 300)
     mute = tuple(i for i in range(SYMBOLS.times) if i not in SYLLABLES and i != SYMBOLS.end)

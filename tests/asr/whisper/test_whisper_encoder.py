@@ -106,5 +106,6 @@ def test_contexts_that_cannot_be_run(change: dict[str, int]) -> None:
 def test_sizes_that_do_not_fit() -> None:
     with pytest.raises(SpeechError, match="the heads divide"):
         replace(CONFIG, encoder_heads=5)
-    with pytest.raises(SpeechError, match="restart below the 20 positions"):
-        replace(CONFIG, positions=20)
+    for context in (*CONFIG.contexts, Context(20, 20, 40), Context(40, 40)):
+        with pytest.raises(SpeechError, match="restarting below the 20 positions, and chunks and initial blocks"):
+            replace(CONFIG, positions=20, contexts=(context,))

@@ -20,6 +20,8 @@ from speech.asr.whisper.tokenizer import WhisperTokenizer
 from speech.audio.vad import VoiceActivity
 from speech.errors import SpeechError
 from speech.streaming.arena import Full
+from speech.streaming.engine.config import EngineConfig
+from speech.streaming.engine.engine import Engine
 from speech.streaming.lane import Call
 from tests.asr.test_session import Loudness
 from tests.asr.whisper.small import babble
@@ -135,6 +137,35 @@ def test_languages_and_chunks_side_by_side(babbler: WhisperRecogniser) -> None:
     assert [stream.stream.language for stream in streams[:4]] == ["en", "zh", "de", "de"]
     assert streams[4].stream.language not in (None, "auto")
     check_room(host, streams, 5)
+
+
+def test_all_that_can_be_asked_at_once_in_an_engine(babbler: WhisperRecogniser) -> None:
+    """Languages, tasks, prompts, chunks and sample rates of streams that share an engine: each as if alone."""
+    options: list[dict] = [
+        {"language": "en", "prompt": "Ada"},
+        {"language": "de", "task": "translate"},
+        {"language": "de", "task": "transcribe", "prompt": "Grace, Ada"},
+        {"language": "zh", "chunk": 40, "prompt": "Ada"},
+        {"language": "auto", "chunk": 40, "task": "translate"},
+        {"language": "auto", "sample_rate": 2 * RATE},
+    ]
+    pcm = babble(16)
+    signals = [np.repeat(pcm, o.get("sample_rate", RATE) // RATE) for o in options]
+    alone = [
+        run(babbler.stream(o.pop("sample_rate", RATE), **o), x, (1800,))
+        for o, x in zip([dict(o) for o in options], signals, strict=True)
+    ]
+    assert len({repr(events) for events in alone}) == len(options)
+    with Engine(babbler, len(options), EngineConfig(most_load=1e9), chunks=[80, 40]) as engine:
+        sessions = [engine.open(**o) for o in options]
+        for at in range(0, max(map(len, signals)), 2500):
+            for session, x in zip(sessions, signals, strict=True):
+                if len(piece := x[at : at + 2500]):
+                    session.push(piece)
+        for session in sessions:
+            session.end()
+        for session, expected in zip(sessions, alone, strict=True):
+            assert_same(list(session), expected)
 
 
 def test_looks_find_the_language_out(babbling_windows: WhisperRecogniser) -> None:

@@ -113,9 +113,11 @@ def test_its_other_forms(tmp_path: Path, tensors: dict[str, Tensor]) -> None:
         load_whisper(folder)
 
 
-def test_openai(tmp_path: Path, tensors: dict[str, Tensor]) -> None:
+@pytest.mark.parametrize("zipped", [True, False])
+def test_openai(tmp_path: Path, tensors: dict[str, Tensor], zipped: bool) -> None:
     path = tmp_path / "tiny.pt"
-    torch.save({"dims": {**HEADS, "n_vocab": 23}, "model_state_dict": openai(tensors)}, path)
+    tree = {"dims": {**HEADS, "n_vocab": 23}, "model_state_dict": openai(tensors)}
+    torch.save(tree, path, _use_new_zipfile_serialization=zipped)
     check(load_whisper(path), tensors)
     torch.save({"dims": {**HEADS, "n_vocab": 24}, "model_state_dict": openai(tensors)}, path)
     with pytest.raises(SpeechError, match="n_vocab is 24 and they have 23"):
@@ -184,13 +186,58 @@ def test_half_an_update_is_refused(tmp_path: Path, tensors: dict[str, Tensor]) -
         load_whisper(path)
 
 
+def test_a_layer_without_its_update_is_refused(tmp_path: Path, tensors: dict[str, Tensor]) -> None:
+    path, w = tmp_path / "base_40.pt", causal(openai(tensors), 2)
+    for end in ("A", "B"):
+        del w[f"encoder.blocks.1.attn.key.lora_layer.lora_{end}"]
+    torch.save({"dims": HEADS, "state_dict": w, "cfg": {"gran": 4, "extra_gran_blocks": 1}}, path)
+    with pytest.raises(SpeechError, match=r"encoder\.blocks\.1\.attn\.key .* got the shapes \[12, 12\], none, none"):
+        load_whisper(path)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (None, "`cfg`, beside the low-rank updates in .*, found none"),
+        ([4, 1], "settings by name, it is of type list"),
+        ({"gran": 4.0, "extra_gran_blocks": 1}, "gran and extra_gran_blocks"),
+        ({"gran": 40, "extra_gran_blocks": 0}, "chunks of less than its 40 frames"),
+        ({"gran": 8, "extra_gran_blocks": 5}, "chunks of less than its 40 frames"),
+    ],
+)
+def test_chunks_that_a_file_does_not_tell_are_not_made_up(
+    tmp_path: Path, tensors: dict[str, Tensor], settings: object, message: str
+) -> None:
+    path, tree = tmp_path / "base_40.pt", {"dims": HEADS, "state_dict": causal(openai(tensors), 2)}
+    torch.save(tree if settings is None else tree | {"cfg": settings}, path)
+    with pytest.raises(SpeechError, match=message):
+        load_whisper(path)
+
+
+def test_weights_are_plain_numbers_by_name(tmp_path: Path, tensors: dict[str, Tensor]) -> None:
+    path, name = tmp_path / "tiny.pt", "decoder.ln.weight"
+    for odd in (torch.ones(12, dtype=torch.int8), torch.ones(12, dtype=torch.cfloat), torch.ones(12).to_sparse()):
+        torch.save({"dims": HEADS, "model_state_dict": openai(tensors) | {name: odd}}, path)
+        with pytest.raises(SpeechError, match=rf"floating-point weights in .*, but {name} is {odd.dtype}"):
+            load_whisper(path)
+    torch.save({"dims": HEADS, "model_state_dict": [*tensors.values()]}, path)
+    with pytest.raises(SpeechError, match="to hold `dims` and `model_state_dict`"):
+        load_whisper(path)
+    folder = hugging_face(tmp_path / "hf", tensors)
+    (folder / "model.safetensors").unlink()
+    for tree in ([*tensors.values()], {"step": 3}):
+        torch.save(tree, folder / "pytorch_model.bin")
+        with pytest.raises(SpeechError, match=r"pytorch_model\.bin to hold tensors by name"):
+            load_whisper(folder)
+
+
 def test_nothing_is_executed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "evil.pt"
     torch.save({"dims": Evil(), "model_state_dict": {}}, path)
     with pytest.raises(SpeechError, match="refused, nothing was executed"):
         load_whisper(path)
-    path.write_bytes(pickle.dumps(Evil()))
-    with pytest.raises(SpeechError):
+    path.write_bytes(pickle.dumps(Evil(), 2))
+    with pytest.raises(SpeechError, match=r"asks to run|damaged or cut short"):
         load_whisper(path)
     assert "executed" not in capsys.readouterr().out
 
