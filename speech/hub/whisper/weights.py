@@ -72,7 +72,7 @@ def from_published(published: Published, contexts: tuple[Context, ...] = ()) -> 
     names = dict(_names(config))
     missing, unknown = [n for n in names if n not in tensors], [n for n in tensors if n not in names]
     if missing or unknown:
-        faults = [f"{name} is missing" for name in missing] + [f"{name} is not known" for name in unknown]
+        faults = [f"{name} is missing" for name in missing] + [f"{_line(name)} is not known" for name in unknown]
         more = f", and {len(faults) - 4} more" if len(faults) > 4 else ""
         shown = ", ".join(dict.fromkeys([*faults[:2], *faults[-2:]]))  # of both kinds, where there are both
         raise SpeechError(
@@ -80,6 +80,11 @@ def from_published(published: Published, contexts: tuple[Context, ...] = ()) -> 
         )
     own = _fused({names[name]: tensor for name, tensor in tensors.items()})
     return config, own | {f"mel.{name}": tensor for name, tensor in LogMel(config.mel).state_dict().items()}
+
+
+def _line(name: str) -> str:
+    """A name from a file on one line."""
+    return name.encode("unicode_escape").decode()
 
 
 def without_lora(tensors: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:

@@ -156,6 +156,7 @@ def test_chosen_contexts(tmp_path: Path, tensors: dict[str, Tensor]) -> None:
     [
         ({"encoder.blocks.1.attn.query.bias": None}, "encoder.blocks.1.attn.query.bias is missing"),
         ({"decoder.ln.weight": None, "extra": 1}, "decoder.ln.weight is missing, extra is not known"),
+        ({"blo\nks": 1}, r"blo\\nks is not known"),
         ({"encoder.blocks.0.attn.key.bias": 12}, "encoder.blocks.0.attn.key.bias is not known"),
         ({"encoder.blocks.0.attn.key.weight": 12}, "queries, keys and values of one shape"),
         ({"decoder.ln.weight": 7}, "decoder.norm.weight has shape"),
@@ -240,6 +241,17 @@ def test_nothing_is_executed(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     with pytest.raises(SpeechError, match=r"asks to run|damaged or cut short"):
         load_whisper(path)
     assert "executed" not in capsys.readouterr().out
+
+
+def test_a_file_whose_directory_is_garbled(tmp_path: Path, tensors: dict[str, Tensor]) -> None:
+    path = tmp_path / "tiny.pt"
+    torch.save({"dims": HEADS, "model_state_dict": openai(tensors)}, path)
+    data = bytearray(path.read_bytes())
+    disks = data.rindex(b"PK\x06\x07") + 16  # of the zip64 locator
+    data[disks] = 9
+    path.write_bytes(data)
+    with pytest.raises(SpeechError, match="damaged or cut short"):
+        load_whisper(path)
 
 
 def test_other_files(tmp_path: Path, tensors: dict[str, Tensor]) -> None:
