@@ -47,13 +47,14 @@ def listen(
     language: options.Language = None,
     task: options.Task = None,
     beam: options.Beam = None,
+    prompt: options.Prompt = None,
     device: options.Device = None,
     threads: options.Threads = None,
     as_json: AsJson = False,
 ) -> None:
     """Show words as they are spoken, until Ctrl-C or the end of the input; the last words come out in any case."""
     headerless, which = options.pcm(raw), options.channel(channel)
-    chosen = {"chunk": chunk, "language": language, "task": task, "beam": beam}
+    chosen = {"chunk": chunk, "language": language, "task": task, "beam": beam, "prompt": prompt}
     threads = threads or 1  # short steps gain nothing from more
     recogniser = options.load(model, device, threads, look_ahead=look_ahead, decoder=decoder, **chosen)
     rate, timings = recogniser.sample_rate, Timings()

@@ -39,6 +39,10 @@ Task = Annotated[
 Beam = Annotated[
     int | None, typer.Option("--beam", metavar="N", help="Whisper: hypotheses to keep; 0, the default, is greedy.")
 ]
+Prompt = Annotated[
+    str | None,
+    typer.Option("--prompt", metavar="TEXT", help="Whisper: as if it came before: names and spellings that may come."),
+]
 Device = Annotated[
     str | None, typer.Option("--device", help="cpu, cuda, cuda:1, ...; by default the first GPU, else the CPU.")
 ]
@@ -63,7 +67,7 @@ Which = Annotated[
 def load(model: str, device: str | None, threads: int | None, **chosen: Any) -> Recogniser | WhisperRecogniser:
     """A recogniser as the options say. Raises SpeechError for what the model or the machine does not have.
 
-    chosen: look_ahead, decoder, chunk, language, task and beam, None where nothing was chosen.
+    chosen: look_ahead, decoder, chunk, language, task, beam and prompt, None where nothing was chosen.
     """
     import torch
 

@@ -53,6 +53,7 @@ def transcribe(
     language: options.Language = None,
     task: options.Task = None,
     beam: options.Beam = None,
+    prompt: options.Prompt = None,
     device: options.Device = None,
     threads: options.Threads = None,
     raw: options.Raw = None,
@@ -78,7 +79,7 @@ def transcribe(
         if todo:
             if output:
                 make_folder(output)
-            asked = {"chunk": chunk, "language": language, "task": task, "beam": beam}
+            asked = {"chunk": chunk, "language": language, "task": task, "beam": beam, "prompt": prompt}
             recogniser = options.load(model, device, threads, look_ahead=look_ahead, decoder=decoder, **asked)
             batch.run(todo, recogniser, headerless, which)
     if batch.failed:

@@ -75,6 +75,7 @@ def load(
     language: str | None = None,
     task: Task | None = None,
     beam: int | None = None,
+    prompt: str | None = None,
 ) -> Recogniser | WhisperRecogniser | Synthesiser | Converter: ...
 def load(
     name: str | Path = "asr",
@@ -96,6 +97,7 @@ def load(
     language: str | None = None,
     task: Task | None = None,
     beam: int | None = None,
+    prompt: str | None = None,
 ) -> Recogniser | WhisperRecogniser | Synthesiser | Converter:
     """Load a recogniser, a synthesiser or a converter.
 
@@ -124,7 +126,7 @@ def load(
     of a Whisper that was not trained to stream the time from one look to the next, by default 1000.
     language: what is spoken, a code such as "en", or "auto" (the default of multilingual models that were not trained
     to stream); task: "transcribe" or "translate" (into English); beam: hypotheses that are kept, by default 0, greedy
-    decoding.
+    decoding; prompt: text as if it had come before, with names and spellings that may come.
 
     Of a synthesiser:
     voice: the default voice: one that the model has, a recording of 0.5 to 30 s to speak like, or a file that
@@ -148,6 +150,7 @@ def load(
     family = read_config(folder)[0]
     given: dict[str, Any] = {"look_ahead": look_ahead, "decoder": decoder, "weights": weights, "cache": cache}
     given |= {"voice": voice, "voice_text": voice_text, "context": context, "sampling": sampling, "codes": codes}
-    given |= {"target": target, "chunk": chunk, "steps": steps, "language": language, "task": task, "beam": beam}
+    given |= {"target": target, "chunk": chunk, "steps": steps}
+    given |= {"language": language, "task": task, "beam": beam, "prompt": prompt}
     loaders = {"recogniser": load_recogniser, "synthesiser": load_synthesiser, "converter": load_converter}
     return loaders[KINDS[family]](folder, device, dtype=dtype, **own_options(family, name, given))

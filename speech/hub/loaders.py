@@ -46,7 +46,7 @@ KINDS = {
 
 OPTIONS = {
     "fastconformer": ("look_ahead", "decoder", "weights", "cache"),
-    "whisper": ("chunk", "language", "task", "beam"),
+    "whisper": ("chunk", "language", "task", "beam", "prompt"),
     "synthesiser": ("voice", "voice_text", "context", "sampling", "codes"),
     "converter": ("target", "chunk", "steps"),
 }
@@ -66,11 +66,12 @@ def load_recogniser(
     language: str | None = None,
     task: Task | None = None,
     beam: int | None = None,
+    prompt: str | None = None,
 ) -> Recogniser | WhisperRecogniser:
     """`load` for a recogniser of any name. Raises SpeechError for another kind of model too."""
     checkpoint = _read(name, "recogniser", device, dtype, weights)
     given = {"look_ahead": look_ahead, "decoder": decoder, "weights": weights, "cache": cache, "chunk": chunk}
-    given |= {"language": language, "task": task, "beam": beam}
+    given |= {"language": language, "task": task, "beam": beam, "prompt": prompt}
     own = own_options(checkpoint.family, name, given)
     own = {key: value for key, value in own.items() if value is not None and key != "weights"}
     model: Any = checkpoint.model

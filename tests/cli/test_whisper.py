@@ -15,6 +15,7 @@ from speech.asr.whisper.config import Context, WhisperConfig
 from speech.audio.mel import WHISPER, WHISPER_STREAMING
 from speech.cli.main import app
 from speech.hub.checkpoint import save
+from speech.hub.load import load
 from tests.asr.whisper.small import SYMBOLS, small
 from tests.asr.whisper.toy import RATE, counted, counter, letter_tokenizer, spelt, tones
 from tests.cli.microphone import heard, words
@@ -68,6 +69,21 @@ def test_a_whisper_that_was_not_trained_to_stream(plain: Path, recording: Path) 
     options = ("--json", "--beam", 2, "--language", "auto")
     told = json.loads(run("transcribe", recording, "--model", plain, *options).splitlines()[0])
     assert told["duration"] == pytest.approx(23 * 0.32) and told["language"] == "en"
+
+
+def test_a_prompt(random: Path, recording: Path) -> None:
+    """Random weights say something else after other text; the command line, as the API does."""
+    told = "17 2048 333 5 4999 61"
+    said = {prompt: load(random, prompt=prompt).transcribe(recording).text for prompt in (None, told)}
+    assert len(set(said.values())) == 2
+    for prompt, text in said.items():
+        chosen = [] if prompt is None else ["--prompt", prompt]
+        assert (
+            json.loads(run("transcribe", recording, "--json", "--model", random, *chosen).splitlines()[0])["text"]
+            == text
+        )
+    for line in ("transcribe", "listen"):
+        assert "--prompt" in run(line, "--help")
 
 
 @pytest.mark.parametrize(
