@@ -60,7 +60,7 @@ class ContentStretches(Stretches):
         return ContentBatch(*(torch.from_numpy(np.stack(column)) for column in zip(*rows, strict=True)))
 
     def _row(self, place: Place) -> tuple[np.ndarray, ...]:
-        pool, cut, begin, samples = place
+        pool, cut, begin, samples, _ = place
         span = slice(begin, begin + self.config.needed)
         phones = pool.phones[cut.id]
         f0 = pool.f0[cut.id][span].astype(np.float32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count, islice
@@ -13,11 +14,12 @@ from lhotse import MonoCut
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from recipes.common.cache import AudioCache
+from recipes.common.cache import RATE, AudioCache
 from recipes.common.prepare import cache, held_out
 from recipes.common.settings import BaseSettings
 from recipes.common.training import Resumable
 from recipes.tts_small.tracks import FRAME, Phones, frame_count, load_f0
+from speech.audio.resample import resample
 from speech.errors import SpeechError
 
 NONE: Mapping[str, Any] = MappingProxyType({})
@@ -88,12 +90,16 @@ class StretchConfig:
 
 
 class Place(NamedTuple):
-    """A stretch of an utterance: its samples [needed * 160], and its first frame, the margin included."""
+    """A stretch of an utterance: its samples [needed * 160], and its first frame, the margin included.
+
+    pace: how much faster it is played than it was spoken; frame i of the samples is frame begin + i * pace.
+    """
 
     pool: Pool
     cut: MonoCut
     begin: int
     samples: np.ndarray
+    pace: float = 1.0
 
 
 class Stretches(Dataset):
@@ -134,14 +140,28 @@ class Stretches(Dataset):
         places = [self._place(rng) for _ in range(self.config.size)]
         return self.batch(places, int(rng.integers(1 << 31)))
 
+    def pace(self, rng: np.random.Generator) -> float:
+        """How much faster than it was spoken a stretch is played, where its utterance is long enough."""
+        return 1.0
+
     def _place(self, rng: np.random.Generator) -> Place:
         pool, cut = self.rows[self.draw(rng)]
-        begin = int(rng.integers((frame_count(cut) - self.config.needed) // self.grid + 1)) * self.grid
-        x = pool.audio.audio(cut)[begin * FRAME : (begin + self.config.needed) * FRAME]
+        pace = min(self.pace(rng), frame_count(cut) / self.config.needed)
+        needed = math.ceil(self.config.needed * pace)
+        begin = int(rng.integers((frame_count(cut) - needed) // self.grid + 1)) * self.grid
+        x = played(pool.audio.audio(cut)[begin * FRAME : (begin + needed) * FRAME], pace)[: self.config.needed * FRAME]
         if self.augment:
             x = x * 10 ** (rng.uniform(*self.config.gain_db) / 20)
             x = x * rng.choice([-1.0, 1.0]) / max(1.0, float(np.abs(x).max()))
-        return Place(pool, cut, begin, x.astype(np.float32))
+        return Place(pool, cut, begin, x.astype(np.float32), pace)
+
+
+def played(samples: np.ndarray, pace: float) -> np.ndarray:
+    """A recording played faster, its pitch and formants as much higher: [n] -> [ceil(n / pace)]."""
+    if pace == 1.0:
+        return samples
+    found, count = resample(samples, RATE * pace, RATE), math.ceil(len(samples) / pace)
+    return np.pad(found[:count], (0, max(0, count - len(found))))
 
 
 class Numbers(Sampler):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from recipes.tts_small.content_training import CLASS
 from recipes.tts_small.listening import UNHEARD
-from recipes.tts_small.pools import Place, Pool, StretchConfig, Stretches, speaker
+from recipes.tts_small.pools import Place, Pool, StretchConfig, Stretches, played, speaker
 from recipes.tts_small.tracks import FRAME, frame_count
 from speech.content.encoder import FACTOR
 from speech.errors import SpeechError
@@ -22,12 +23,14 @@ from speech.errors import SpeechError
 @dataclass(frozen=True)
 class PairConfig(StretchConfig):
     """margin: also what the content encoder has heard before a stretch. reference: frames of the target's recording, at
-    the most; least: at least. Raises SpeechError for stretches that are no whole number of content frames."""
+    the most; least: at least. pace: up to this factor, faster or slower, both are played alike, which makes speakers of
+    other pitch and size. Raises SpeechError for stretches that are no whole number of content frames."""
 
     frames: int = 240
     margin: int = 40
     reference: int = 400
     least: int = 100
+    pace: float = 1.0
 
     def __post_init__(self) -> None:
         if self.frames % FACTOR or self.margin % FACTOR or not 3 <= self.least <= min(self.needed, self.reference):
@@ -71,6 +74,9 @@ class Pairs(Stretches):
     def weight(self, pool: Pool, cut: MonoCut) -> float:
         return super().weight(pool, cut) * self.heard[owner(cut)] ** -0.5
 
+    def pace(self, rng: np.random.Generator) -> float:
+        return self.config.pace ** rng.uniform(-1, 1) if self.augment else 1.0
+
     def batch(self, places: list[Place], seed: int) -> PairBatch:
         rng = np.random.default_rng(seed)
         references = [self._reference(place, rng) for place in places]
@@ -90,23 +96,25 @@ class Pairs(Stretches):
         phones = place.pool.phones.get(place.cut.id)
         if phones is None:
             return np.full(self.config.needed, UNHEARD)
-        return CLASS[np.repeat(phones.phones, phones.frames)[place.begin :][: self.config.needed]]
+        at = place.begin + (np.arange(self.config.needed) * place.pace).astype(int)
+        return CLASS[np.repeat(phones.phones, phones.frames)[at]]
 
     def _reference(self, place: Place, rng: np.random.Generator) -> np.ndarray:
         """[m * 160] samples of whoever speaks in a stretch."""
-        config = self.config
+        config, stretch = self.config, math.ceil(self.config.needed * place.pace)
         others = [row for row in self.spoken[owner(place.cut)] if row[1].id != place.cut.id]
         pool, cut = others[rng.integers(len(others))] if others else (place.pool, place.cut)
         count = frame_count(cut)
-        rest = count if others else max(config.least, count - config.needed)
+        rest = count if others else max(config.least, count - stretch)
         length = int(rng.integers(config.least, min(config.reference, rest) + 1))
         begins = np.arange(count - length + 1)
         if not others:
-            shared = np.minimum(begins + length, place.begin + config.needed) - np.maximum(begins, place.begin)
+            shared = np.minimum(begins + length, place.begin + stretch) - np.maximum(begins, place.begin)
             shared = shared.clip(min=0)
             begins = begins[shared == shared.min()]
         begin = int(rng.choice(begins))
-        return pool.audio.audio(cut)[begin * FRAME : (begin + length) * FRAME]
+        samples = played(pool.audio.audio(cut)[begin * FRAME : (begin + length) * FRAME], place.pace)
+        return samples[: config.reference * FRAME]
 
 
 def owner(cut: MonoCut) -> str:

@@ -108,6 +108,26 @@ def sounds() -> PairBatch:
     return PairBatch(samples, 0.1 * torch.randn(4, 48 * 160), torch.tensor([40, 48, 44, 41]), phones, 7)
 
 
+def test_stretch_and_reference_are_played_at_one_pace(pools: list[Pool]) -> None:
+    """The slope of a ramp is its pace, its height the place in the recording, whose phones go with it."""
+    said, paces = np.repeat(CLASS[[0, 1, 2]], [20, 30, 50]), []
+    data = Pairs(pools, replace(CROPS, pace=1.25), 1, augment=True)
+    for number in range(5):
+        batch = data[number]
+        assert batch.samples.shape == (4, CROPS.needed * 160) and batch.reference.shape == (4, 48 * 160)
+        for samples, reference, length, phones in zip(*batch[:4], strict=True):
+            heights = 32768 * samples.numpy() * np.sign(float(samples.sum()))
+            pace, other = (float(np.median(np.diff(x))) for x in (heights, 32768 * reference[: length * 160].numpy()))
+            assert pace == pytest.approx(other, abs=0.02) and 0.79 < pace < 1.26
+            frames = (heights[80::160] - 1000 * np.arange(6)[:, None]) / 160  # of each utterance that it may be from
+            known = [(row >= 0).all() and (row < FRAMES).all() for row in frames]
+            assert any((said[row.astype(int)] == phones.numpy()).mean() > 0.9 for row in frames[known])
+            paces.append(pace)
+    assert np.std(paces) > 0.05
+    still = Pairs(pools, replace(CROPS, pace=1.25), 1, augment=False)[0]
+    assert torch.equal(still.samples, Pairs(pools, CROPS, 1, augment=False)[0].samples)
+
+
 def test_references_are_of_the_same_speaker_and_no_part_of_the_stretch(pools: list[Pool]) -> None:
     data = Pairs(pools, CROPS, 1, augment=False)
     batch = data[3]
