@@ -85,8 +85,12 @@ class PhoneListener:
         return self.encoder.from_mel("scores")(Frames.whole(self.translation(mel))).data.float()
 
     def wrong(self, mel: Tensor, phones: Tensor) -> Tensor:
-        """Cross entropy of what was to be heard. mel: [b, t, mel]; phones: [b, t / 4] classes or UNHEARD."""
-        return nll_loss(self.scores(mel).transpose(1, 2), phones, ignore_index=UNHEARD)
+        """Cross entropy of what was to be heard, 0 where that is not known of any frame.
+
+        mel: [b, t, mel]; phones: [b, t / 4] classes or UNHEARD.
+        """
+        total = nll_loss(self.scores(mel).transpose(1, 2), phones, ignore_index=UNHEARD, reduction="sum")
+        return total / (phones != UNHEARD).sum().clamp(min=1)
 
 
 def sampled(network: Callable[[Tensor, Tensor, Tensor], Tensor], noise: Tensor, sampling: Sampling) -> Tensor:

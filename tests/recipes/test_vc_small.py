@@ -170,6 +170,18 @@ def test_perturbing_moves_frequencies_and_nothing_else() -> None:
     torch.testing.assert_close(ratio, torch.full((2,), 20.0), atol=0.3, rtol=0)
 
 
+def test_the_tune_is_moved_where_there_is_a_voice() -> None:
+    ears, samples = small_ears(), sounds().samples
+    still = PerturbConfig(gain_db=(0.0, 0.0), snr_db=(90.0, 90.0), warp=1.0)
+    plain, moved = (
+        ears.said(samples, config, torch.Generator().manual_seed(5)) for config in (still, replace(still, tune=1.5))
+    )
+    shifts = (moved - plain)[..., -3] / plain[..., -2]
+    torch.testing.assert_close(shifts, shifts[:, :1].expand_as(shifts), atol=1e-4, rtol=0)
+    assert (shifts[:, 0].abs() < 1.5).all() and shifts[:, 0].std() > 0.2
+    assert torch.equal(*(torch.cat([x[..., :-3], x[..., -2:]], -1) for x in (plain, moved)))
+
+
 def test_the_tune_belongs_to_the_model_and_older_trainings_go_on(pools: list[Pool]) -> None:
     batch = ContentStretches(pools, StretchConfig(size=2, frames=60), 1, augment=True)[0]
     module = ContentTraining(ContentEncoder(CONTENT), ContentOptimConfig())
@@ -249,6 +261,8 @@ def test_listening_makes_words_clearer() -> None:
         heard["phones"].backward()
         optimizer.step()
     assert told[-1] < 0.95 * told[0]
+    unknown = batch._replace(phones=torch.full_like(batch.phones, UNHEARD))
+    assert module.heard(unknown, module.view((8,), torch.Generator()), torch.Generator())["phones"] == 0
     silent = ConvertTraining(module.model, small_ears(), ConvertOptimConfig(), PerturbConfig(), CROPS.margin)
     assert silent.heard(batch, module.model, torch.Generator()) == {}
 
