@@ -31,7 +31,7 @@ from recipes.vc_small.discriminator import Discriminator, judge
 from recipes.vc_small.listening import ListenConfig, converted
 from recipes.vc_small.pairs import PairBatch, PairConfig, Pairs
 from recipes.vc_small.part import Ears
-from recipes.vc_small.perturb import PerturbConfig, noisy, warped
+from recipes.vc_small.perturb import PerturbConfig
 from recipes.vc_small.post_training import PostOptimConfig, PostTraining, one_step
 from recipes.vc_small.run import main
 from recipes.vc_small.settings import compose_settings
@@ -154,32 +154,6 @@ def test_references_are_of_the_same_speaker_and_no_part_of_the_stretch(pools: li
                 assert set(owners) & set(same) - {int(cut.id[1:])}
     with pytest.raises(SpeechError, match=r"convert\.crops"):
         replace(CROPS, frames=30)
-
-
-def test_perturbing_moves_frequencies_and_nothing_else() -> None:
-    config = MelConfig()
-    t = torch.arange(RATE) / RATE
-    tones = torch.stack([(2 * torch.pi * f * t).sin() for f in (2000.0, 2200.0)])
-    mel = LogMel(config)(Frames.whole(tones)).data
-    moved = warped(mel[:1], torch.tensor([1.1]), config)
-    assert abs(int(moved[0, 50].argmax()) - int(mel[1, 50].argmax())) <= 1
-    torch.testing.assert_close(warped(mel, torch.ones(2), config), mel, atol=1e-4, rtol=1e-4)
-    generator = torch.Generator().manual_seed(0)
-    same = noisy(tones, PerturbConfig(gain_db=(6.0206, 6.0206), snr_db=(20, 20)), generator) / 2 - tones
-    ratio = 20 * torch.log10(tones.std(1) / same.std(1))
-    torch.testing.assert_close(ratio, torch.full((2,), 20.0), atol=0.3, rtol=0)
-
-
-def test_the_tune_is_moved_where_there_is_a_voice() -> None:
-    ears, samples = small_ears(), sounds().samples
-    still = PerturbConfig(gain_db=(0.0, 0.0), snr_db=(90.0, 90.0), warp=1.0)
-    plain, moved = (
-        ears.said(samples, config, torch.Generator().manual_seed(5)) for config in (still, replace(still, tune=1.5))
-    )
-    shifts = (moved - plain)[..., -3] / plain[..., -2]
-    torch.testing.assert_close(shifts, shifts[:, :1].expand_as(shifts), atol=1e-4, rtol=0)
-    assert (shifts[:, 0].abs() < 1.5).all() and shifts[:, 0].std() > 0.2
-    assert torch.equal(*(torch.cat([x[..., :-3], x[..., -2:]], -1) for x in (plain, moved)))
 
 
 def test_the_tune_belongs_to_the_model_and_older_trainings_go_on(pools: list[Pool]) -> None:
