@@ -13,6 +13,7 @@ OPS = (
     "snake",
     "log_mel",
     "norm",
+    "feed_forward",
     "depthwise",
     "transducer_greedy",
     "transducer_loss",

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import glu, silu
 
 from speech.kernels.depthwise import depthwise_conv
+from speech.kernels.feed_forward import linear_act, linear_add_norm
 from speech.kernels.linear import Linear
 from speech.kernels.norm import add_norm
 from speech.streaming.attention import Attention
@@ -26,14 +27,20 @@ class FeedForward(nn.Module):
         super().__init__()
         self.norm = nn.LayerNorm(dim)
         self.up, self.down = Linear(dim, hidden, bias=bias), Linear(hidden, dim, bias=bias)
-        self.dropout = nn.Dropout(dropout)
+        self.activation, self.dropout = nn.SiLU(), nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.behind_norm(self.norm(x))
+        return self.dropout(self.down(self._hidden(self.norm(x))))
 
-    def behind_norm(self, x: Tensor) -> Tensor:
-        """The rest, of frames that are normed already. [b, t, d] -> [b, t, d]."""
-        return self.dropout(self.down(self.dropout(silu(self.up(x)))))
+    def add_norm(self, x: Tensor, y: Tensor, norm: nn.LayerNorm, *, scale: float = 1.0) -> tuple[Tensor, Tensor]:
+        """s = x + scale * what this layer makes of y, which is normed already, and the norm of s; each [b, t, d]."""
+        hidden = self._hidden(y)
+        if self.training:
+            return add_norm(x, self.dropout(self.down(hidden)), norm, scale=scale)
+        return linear_add_norm(hidden, self.down, x, norm, scale=scale)
+
+    def _hidden(self, x: Tensor) -> Tensor:
+        return self.dropout(linear_act(x, self.up, self.activation))
 
 
 class BatchNorm(Streaming):
@@ -124,7 +131,7 @@ class Attend(Sequential):
 class ConformerLayer(Sequential):
     """Half feed-forward, attention, convolution, half feed-forward, norm; each a residual. [b, t, d] -> [b, t, d].
 
-    Every branch but the first is given frames that are normed already: `add_norm` makes them with the sum before it.
+    Every branch but the first is given frames that are normed already: they are made with the sum before it.
     """
 
     ff1: Residual
@@ -161,21 +168,21 @@ class ConformerLayer(Sequential):
 
     def forward(self, frames: Frames) -> Frames:
         ff1, attend, conv, ff2 = self._branches
-        x, y = add_norm(frames.data, ff1(frames.data), attend.norm, scale=0.5)
+        x, y = ff1.add_norm(frames.data, ff1.norm(frames.data), attend.norm, scale=0.5)
         x, y = add_norm(x, attend.forward_from(1, frames.like(y)).data, conv.norm)
         x, y = add_norm(x, conv.forward_from(1, frames.like(y)).data, ff2.norm)
-        return frames.like(add_norm(x, ff2.behind_norm(y), self.norm, scale=0.5)[1])
+        return frames.like(ff2.add_norm(x, y, self.norm, scale=0.5)[1])
 
     def step(self, frames: Frames, state: State, slots: Tensor) -> Frames:
         ff1, attend, conv, ff2 = self._branches
-        x, y = add_norm(frames.data, ff1(frames.data), attend.norm, scale=0.5)
+        x, y = ff1.add_norm(frames.data, ff1.norm(frames.data), attend.norm, scale=0.5)
         out = attend.step_from(1, frames.like(y), state["attention"]["branch"], slots)
         frames = hold(frames.like(x), out.place.phase, state["attention"].get("wait", {}), slots)
         x, y = add_norm(frames.data, out.data, conv.norm)
         out = conv.step_from(1, frames.like(y), state["conv"]["branch"], slots)
         frames = hold(frames.like(x), out.place.phase, state["conv"].get("wait", {}), slots)
         x, y = add_norm(frames.data, out.data, ff2.norm)
-        return frames.like(add_norm(x, ff2.behind_norm(y), self.norm, scale=0.5)[1])
+        return frames.like(ff2.add_norm(x, y, self.norm, scale=0.5)[1])
 
     @property
     def _branches(self) -> tuple[FeedForward, Attend, Convolution, FeedForward]:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from speech.errors import SpeechError
+from speech.kernels.feed_forward import linear_act
 from speech.kernels.linear import Linear
 from speech.streaming.attention import Attention
 from speech.streaming.frames import Frames
@@ -80,7 +81,7 @@ class FeedForward(nn.Module):
         self.activation, self.dropout = activation, nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.down(self.dropout(self.activation(self.up(x))))
+        return self.down(self.dropout(linear_act(x, self.up, self.activation)))
 
 
 class TransformerLayer(Sequential):

@@ -16,7 +16,7 @@ def add_norm(x: Tensor, y: Tensor, norm: nn.LayerNorm, *, scale: float = 1.0) ->
     """
     if not infers(x, y, norm.weight, norm.bias):
         return add_norm_reference(x, y, norm, scale=scale)
-    return _launch(x, y, None, scale, norm.weight[None], norm.bias[None], norm.eps, modulated=False)
+    return residual_norm(x, y, None, scale, norm.weight[None], norm.bias[None], norm.eps, modulated=False)
 
 
 def add_norm_reference(x: Tensor, y: Tensor, norm: nn.LayerNorm, *, scale: float = 1.0) -> tuple[Tensor, Tensor]:
@@ -32,7 +32,7 @@ def modulate(x: Tensor, scale: Tensor, shift: Tensor, *, eps: float = 1e-6) -> T
     """
     if not infers(x, scale, shift):
         return modulate_reference(x, scale, shift, eps=eps)
-    return _launch(x, None, None, 1.0, scale, shift, eps, modulated=True)[1]
+    return residual_norm(x, None, None, 1.0, scale, shift, eps, modulated=True)[1]
 
 
 def modulate_reference(x: Tensor, scale: Tensor, shift: Tensor, *, eps: float = 1e-6) -> Tensor:
@@ -49,7 +49,7 @@ def add_modulate(
     """
     if not infers(x, y, gate, scale, shift):
         return add_modulate_reference(x, y, gate, scale, shift, eps=eps)
-    return _launch(x, y, gate, 1.0, scale, shift, eps, modulated=True)
+    return residual_norm(x, y, gate, 1.0, scale, shift, eps, modulated=True)
 
 
 def add_modulate_reference(
@@ -60,7 +60,7 @@ def add_modulate_reference(
     return x, modulate_reference(x, scale, shift, eps=eps)
 
 
-def _launch(
+def residual_norm(
     x: Tensor,
     y: Tensor | None,
     gate: Tensor | None,
@@ -70,8 +70,14 @@ def _launch(
     eps: float,
     *,
     modulated: bool,
+    bias: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """x + factor * gate * y (or x alone) and its norm, times `scale`, or 1 + `scale` if `modulated`, plus `shift`."""
+    """The kernel behind the ops of this file, where kernels run: s = x + factor * gate * (y + bias), or x alone.
+
+    x: [b, t, d]; y: the same, or [parts, b, t, d] in another precision, parts of what is added; gate: [1 or b, 1, d];
+    bias: [d]; scale, shift: [1 or b, 1, d] or [1, d]. Returns s and its norm, times `scale`, or 1 + `scale` if
+    `modulated`, plus `shift`.
+    """
     x = x.contiguous()
     t, d = x.shape[-2:]
     vectors = [v if v is None or v.stride(-1) == 1 else v.contiguous() for v in (gate, scale, shift)]
@@ -81,6 +87,7 @@ def _launch(
     _residual_norm_kernel[(x.numel() // d,)](
         x,
         None if y is None else y.contiguous(),
+        bias,
         *vectors,
         total,
         normed,
@@ -89,6 +96,7 @@ def _launch(
         *strides,
         factor,
         eps,
+        PARTS=1 if y is None or y.dim() == x.dim() else len(y),
         MODULATED=modulated,
         CHANNELS=channels,
         num_warps=min(max(channels // 256, 1), 8),
@@ -99,7 +107,8 @@ def _launch(
 @jit
 def _residual_norm_kernel(
     x_ptr,  # [b, t, d]
-    y_ptr,  # [b, t, d] or none
+    y_ptr,  # [PARTS, b, t, d] or none
+    bias_ptr,  # [d] or none
     gate_ptr,  # [b, d], as scale and shift; none: 1
     scale_ptr,
     shift_ptr,
@@ -112,6 +121,7 @@ def _residual_norm_kernel(
     shift_stride,
     factor,
     eps,
+    PARTS: tl.constexpr,
     MODULATED: tl.constexpr,
     CHANNELS: tl.constexpr,
 ):
@@ -123,7 +133,13 @@ def _residual_norm_kernel(
     at = frame * d + channel
     x = tl.load(x_ptr + at, mask=within, other=0.0).to(tl.float32)
     if y_ptr is not None:
-        y = factor * tl.load(y_ptr + at, mask=within, other=0.0).to(tl.float32)
+        y = tl.load(y_ptr + at, mask=within, other=0.0).to(tl.float32)
+        for part in range(1, PARTS):
+            more = y_ptr + part * tl.num_programs(0).to(tl.int64) * d
+            y += tl.load(more + at, mask=within, other=0.0).to(tl.float32)
+        if bias_ptr is not None:
+            y += tl.load(bias_ptr + channel, mask=within, other=0.0).to(tl.float32)
+        y *= factor
         if gate_ptr is not None:
             y *= tl.load(gate_ptr + row * gate_stride + channel, mask=within, other=0.0).to(tl.float32)
         total = (x + y).to(total_ptr.dtype.element_ty)
