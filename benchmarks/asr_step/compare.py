@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.asr_step.signal import CHUNKS
-from benchmarks.asr_step.venv import FOLDER, NEMO, SHERPA, nemo_python
+from benchmarks.asr_step.venv import NEMO, SHERPA, add_nemo_option, nemo_python
 from benchmarks.measure import Result, Samples
 from benchmarks.worker import Worker
 from speech.asr.encoder import EncoderConfig
@@ -59,14 +59,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 8], help="streams in one step")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--repeats", type=int, default=40, help="steps measured of each program")
-    parser.add_argument(
-        "--with-nemo",
-        type=Path,
-        nargs="?",
-        const=FOLDER,
-        metavar="FOLDER",
-        help=f"compare with NeMo, in its own environment in FOLDER (default: {FOLDER}), made where it is not there",
-    )
+    add_nemo_option(parser)
 
 
 def run(options: argparse.Namespace) -> Iterator[Result]:

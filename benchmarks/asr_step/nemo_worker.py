@@ -25,9 +25,9 @@ class Streams:
     """Live streams through NeMo's encoder."""
 
     def __init__(self, encoder: Any, batch: int, frames: int) -> None:
-        self.encoder, self.frames = encoder, frames
-        self.source = log_mel(batch, frames, encoder._feat_in, CONTEXT).transpose(1, 2)
-        self.caches: list[Any] = list(encoder.get_initial_cache_state(batch_size=batch))
+        self.encoder, self.frames, home = encoder, frames, next(encoder.parameters())
+        self.source = log_mel(batch, frames, encoder._feat_in, CONTEXT).transpose(1, 2).to(home)
+        self.caches: list[Any] = list(encoder.get_initial_cache_state(batch_size=batch, dtype=home.dtype))
         self.taken = 0
 
     def step(self) -> Tensor:
@@ -39,7 +39,7 @@ class Streams:
 
     def run(self, x: Tensor, first: bool) -> Tensor:
         """One call of the encoder. x: [b, features, t]."""
-        lengths = torch.full((len(x),), x.shape[2])
+        lengths = torch.full((len(x),), x.shape[2], device=x.device)
         drop = 0 if first else DROP
         y, _, *self.caches = self.encoder.cache_aware_stream_step(x, lengths, *self.caches, drop_extra_pre_encoded=drop)
         return y
@@ -87,6 +87,11 @@ class Worker:
         state = {f"{name}.{key}": value for name, part in parts.items() for key, value in part.state_dict().items()}
         torch.save(state, weights)
 
+    def load_encoder(self, config: dict[str, Any], device: str, dtype: str) -> None:
+        """Make the encoder of an `EncoderConfig` alone, with random weights."""
+        torch.manual_seed(0)
+        self.encoder = _encoder(config).eval().requires_grad_(False).to(device, getattr(torch, dtype))
+
     def export(self, ahead: int, joint: str) -> None:
         """Write the model as sherpa-onnx reads it, at a look-ahead of `ahead` frames; joint: weights of its joint."""
         path = self.folder / str(ahead)
@@ -131,16 +136,18 @@ class Worker:
     def prepare(self, batch: int, ahead: int, threads: int) -> None:
         """Fresh streams. ahead: encoder frames of look-ahead, at which the model has been exported."""
         torch.set_num_threads(threads)
-        self._look(ahead)
+        self.join(batch, ahead)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
         exported = self.folder / str(ahead) / "encoder.onnx"
         session = onnxruntime.InferenceSession(exported, options, providers=["CPUExecutionProvider"])
-        frames = 8 * (ahead + 1)
-        self.streams = {
-            "torch": Streams(self.encoder, batch, frames),
-            "onnx": Exported(self.encoder, batch, frames, session),
-        }
+        self.streams["onnx"] = Exported(self.encoder, batch, 8 * (ahead + 1), session)
+
+    @torch.inference_mode()
+    def join(self, batch: int, ahead: int) -> None:
+        """Fresh streams through the encoder in PyTorch. ahead: encoder frames of look-ahead."""
+        self._look(ahead)
+        self.streams = {"torch": Streams(self.encoder, batch, 8 * (ahead + 1))}
 
     def _look(self, ahead: int) -> None:
         """Set the encoder's look-ahead."""
@@ -150,9 +157,15 @@ class Worker:
     @torch.inference_mode()
     def time(self, what: str, steps: int) -> dict[str, list[float]]:
         """Wall and processor seconds of each of `steps` steps."""
-        samples = Samples()
+        samples, streams = Samples(), self.streams[what]
+
+        def step() -> None:
+            streams.step()
+            if streams.source.is_cuda:
+                torch.cuda.synchronize()
+
         for _ in range(steps):
-            samples.time(self.streams[what].step)
+            samples.time(step)
         return vars(samples)
 
     @torch.inference_mode()
@@ -178,6 +191,7 @@ def _encoder(config: dict[str, Any]) -> ConformerEncoder:
         att_context_size=config["contexts"],
         att_context_style="chunked_limited",
         xscaling=True,
+        use_bias=config["bias"],
         conv_kernel_size=1 + sum(config["conv_context"]),
         conv_norm_type="layer_norm",
         conv_context_size="causal",
@@ -186,4 +200,5 @@ def _encoder(config: dict[str, Any]) -> ConformerEncoder:
 
 if __name__ == "__main__":
     worker = Worker()
-    serve({name: getattr(worker, name) for name in ("load", "export", "prepare", "time", "outputs")})
+    names = ("load", "load_encoder", "export", "prepare", "join", "time", "outputs")
+    serve({name: getattr(worker, name) for name in names})

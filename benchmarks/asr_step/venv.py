@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,18 @@ PACKAGES = (  # torch first: NeMo then keeps this build
     [f"nemo_toolkit[asr]=={NEMO}", "onnxruntime", f"sherpa-onnx=={SHERPA}"],
 )
 FOLDER = cache_folder() / "benchmarks" / f"nemo-{NEMO}"
+
+
+def add_nemo_option(parser: argparse.ArgumentParser) -> None:
+    """Declare `--with-nemo`: the folder of the environment, or None."""
+    parser.add_argument(
+        "--with-nemo",
+        type=Path,
+        nargs="?",
+        const=FOLDER,
+        metavar="FOLDER",
+        help=f"compare with NeMo, in its own environment in FOLDER (default: {FOLDER}), made where it is not there",
+    )
 
 
 def nemo_python(folder: Path) -> Path:

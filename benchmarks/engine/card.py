@@ -10,10 +10,12 @@ from statistics import median
 import torch
 
 from benchmarks.engine.live import Measured, measure, results
+from benchmarks.engine.nemo import encoder_steps
 from benchmarks.engine.people import Model
 from benchmarks.engine.predicted import EAGER, REPLAYED, WORK, streams
-from benchmarks.engine.untrained import untrained
+from benchmarks.engine.untrained import SIZES, untrained
 from benchmarks.measure import Result
+from benchmarks.worker import Worker
 from speech.hub.load import load
 from speech.streaming.engine.config import EngineConfig
 from speech.streaming.engine.engine import Engine
@@ -32,12 +34,15 @@ SLOTS = 4096
 OPEN_TO_ALL = EngineConfig(most_load=float("inf"))
 
 
-def limits(models: list[str], device: torch.device, seconds: float, *, smoke: bool) -> Iterator[Result]:
-    """Measure each model: steps first, then numbers of streams, each for so many seconds."""
+def limits(
+    models: list[str], device: torch.device, seconds: float, *, smoke: bool, nemo: Worker | None = None
+) -> Iterator[Result]:
+    """Measure each model: steps first, beside those of `nemo`, then numbers of streams, each for so many seconds."""
     rows, slots = ((1, 2), 4) if smoke else (ROWS, SLOTS)
     for name in models:
-        model: Model = untrained(name, device, LOOK_AHEAD) if name in (*WORK, "tiny") else load(name, device)
-        for result in (*steps(name, model, rows), *capacity(name, model, slots, seconds)):
+        model: Model = untrained(name, device, LOOK_AHEAD) if name in SIZES else load(name, device)
+        theirs = encoder_steps(nemo, name, LOOK_AHEAD, device, rows, WARM, REPEATS) if nemo and name in SIZES else ()
+        for result in (*steps(name, model, rows), *theirs, *capacity(name, model, slots, seconds)):
             print(f"{result.case}: {result.metric} {result.value:.4g} {result.unit}", file=sys.stderr, flush=True)
             yield result
 

@@ -95,6 +95,7 @@ def results(case: str, found: Measured, threads: int) -> Iterator[Result]:
         ("real-time factor", sum(step.real_time_factor for step in stats.steps.values()), 1),
         ("time in steps", stats.busy, 1),
         ("time foreseen", stats.load, 1),
+        ("time needed", stats.needed, 1),
         ("cores kept busy", found.cpu, 1),
     ):
         yield Result(f"{case}: {name}", "value", value, "", of, threads)

@@ -16,6 +16,9 @@ EAGER = 6e-3
 REPLAYED = 2e-3
 """Seconds of a replayed step of a thousand small kernels, 1.5 to 2.5 us each."""
 
+BESIDE = 9e-3
+"""Seconds of NeMo's step: half as many kernels again, as it projects the whole window anew and copies its caches."""
+
 CALL, PUSH = 40e-6, 20e-6
 """Seconds of Python for a row of a step, and for a push: what bounds the number of streams before the card does."""
 

@@ -7,7 +7,9 @@ step. A synthesiser is given text instead, sentence by sentence, and listened to
 
 * `--card`: what a card can do. Each regular step of each model, eager and replayed from a graph, by its rows; then the
   largest number of real-time streams whose latency stays below 100 ms in 99 of 100 chunks, pushed chunk by chunk, or of
-  listeners without a gap. Predictions stand beside what was measured.
+  listeners without a gap. Predictions stand beside what was measured, and with `--with-nemo` the step of NeMo's encoder
+  (`cache_aware_stream_step`, eager, in the same precision) at the shapes of 114m and 600m; it starts from log-mel
+  frames, ours from samples.
 * `--soak`: visitors come and go for `--minutes`. What each one's session has written when it ends must be what the same
   samples give alone.
 """
@@ -19,8 +21,10 @@ from collections.abc import Iterator
 
 import torch
 
+from benchmarks.asr_step.venv import add_nemo_option
 from benchmarks.engine.card import OPEN_TO_ALL, limits
 from benchmarks.engine.live import measure, results
+from benchmarks.engine.nemo import beside
 from benchmarks.engine.soak import soak
 from benchmarks.measure import Result
 from speech.asr.recogniser import Recogniser
@@ -43,13 +47,18 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, default=1, help="of torch")
     parser.add_argument("--device", help="such as cuda:0 (default: the best there is)")
     parser.add_argument("--card", action="store_true", help="find the limits of a card")
+    add_nemo_option(parser)
     parser.add_argument("--soak", action="store_true", help="let sessions come and go, and lose nothing")
     parser.add_argument("--minutes", type=float, default=30.0, help="of the soak")
     parser.add_argument("--slots", type=int, help="of the soak's engine (default: three quarters of --streams)")
 
 
 def run(options: argparse.Namespace) -> Iterator[Result]:
-    """Measure. Raises SpeechError for a card that is not there and a model that cannot soak."""
+    """Measure. Raises SpeechError for a card that is not there, for NeMo without one, and a model that cannot soak."""
+    if options.with_nemo and not options.card:
+        raise SpeechError(
+            "expected --with-nemo beside --card, got it alone: add --card, or take `speech bench asr-step`"
+        )
     torch.set_num_threads(options.threads)
     if options.card:
         yield from _card(options)
@@ -74,7 +83,9 @@ def _card(options: argparse.Namespace) -> Iterator[Result]:
     if device.type != "cuda" and not options.smoke:
         raise SpeechError("expected a CUDA device for --card, this machine has none: rehearse it with --smoke")
     models = ["tiny"] if options.smoke else options.model or [*CARD]
-    yield from limits(models, device, 1.0 if options.smoke else options.seconds or 5.0, smoke=options.smoke)
+    seconds = 1.0 if options.smoke else options.seconds or 5.0
+    with beside(options.with_nemo) as nemo:
+        yield from limits(models, device, seconds, smoke=options.smoke, nemo=nemo)
 
 
 def _soak(options: argparse.Namespace) -> Iterator[Result]:

@@ -35,6 +35,7 @@ def test_live_streams_are_measured(capsys: pytest.CaptureFixture[str]) -> None:
     assert (
         found["asr, 2 streams: encoder, a step", "rows"] >= 1 and found["asr, 2 streams: inputs refused", "value"] == 0
     )
+    assert found["asr, 2 streams: time needed", "value"] > 0
     assert found["asr, 2 streams: overhead of a step", "p50"] > 0 and found["asr, 2 streams: at the end", "memory"] > 50
 
 
