@@ -52,7 +52,8 @@ def evaluate(settings: ConverterSettings) -> None:
         each |= {chunk: convert_all(model, chunk, rows[:COMPARED]) for chunk in others}
     signals, texts = each[first].signals, [Sentence(row.text, row.source) for row in rows]
     scores: Scores = {"converted": heard(signals, texts, options.recogniser), "source": sources(settings, texts)}
-    scores["converted"] |= likeness(signals, rows) | {"f0_correlation": tunes(signals, rows)}
+    scores["converted"] |= likeness(signals, rows)
+    scores["converted"] |= {"f0_correlation": tunes(signals, rows), "f0_off": pitches(signals, rows)}
     scores["converted"] |= {f"real_time_factor_{chunk:g}_ms": round(x.factor, 3) for chunk, x in each.items()}
     scores["converted"] |= {"whole_less_chunks": apart(model, first, rows[:COMPARED], signals)}
     for library, what in (("speechmos", "naturalness"), ("resemblyzer", "similarity")):
@@ -123,6 +124,18 @@ def tunes(signals: list[np.ndarray], rows: list[Trial]) -> float:
         if both.sum() >= 10 and x.std() > 0 and y.std() > 0:
             found.append(float(np.corrcoef(x, y)[0, 1]))
     return round(float(np.mean(found)), 3) if found else float("nan")
+
+
+def pitches(signals: list[np.ndarray], rows: list[Trial]) -> float:
+    """Mean distance in semitones of the median f0 from that of the target's other recordings."""
+    homes = {row.target: height(row.target_home) for row in rows}
+    return round(float(np.nanmean([abs(height([x]) - homes[r.target]) for x, r in zip(signals, rows, strict=True)])), 2)
+
+
+def height(signals: list[np.ndarray]) -> float:
+    """The median f0 of recordings, in semitones over 1 Hz; nan without a voice."""
+    f0 = np.concatenate([yin(x, RATE, FRAME) for x in signals])
+    return 12 * float(np.log2(np.median(f0[f0 > 0]))) if (f0 > 0).any() else float("nan")
 
 
 @torch.inference_mode()

@@ -361,7 +361,7 @@ def test_all_stages_make_a_checkpoint_that_converts(
     main([*arguments, "stage=post", "trainer.minutes=0"])
     main([*arguments, "stage=[post,evaluate,export]"])
     out = capsys.readouterr().out
-    assert "real_time_factor_80_ms" in out and "f0_correlation" in out
+    assert "real_time_factor_80_ms" in out and "f0_correlation" in out and "f0_off" in out
     scores = json.loads((tmp_path / "scores.json").read_text())
     assert scores["converted"]["whole_less_chunks"] < 1e-4 and scores["converted"]["sentences"] == 2
     kept = json.loads((tmp_path / "scores_of_sources.json").read_text())
