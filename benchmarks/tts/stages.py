@@ -29,6 +29,7 @@ import torch
 from benchmarks.measure import Result, Samples
 from benchmarks.transcribe import resident
 from benchmarks.tts.untrained import SIZES, untrained, untrained_lm
+from speech.asr.recogniser import find_device
 from speech.hub.load import load_synthesiser
 from speech.streaming.lane import alone
 from speech.tts.generation import Generation
@@ -57,6 +58,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="names or folders of synthesisers; cosyvoice2: untrained, of CosyVoice 2's sizes",
     )
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", default="cpu", help="such as cuda; by default cpu")
     parser.add_argument("--seconds", type=float, nargs="+", default=[1, 4, 8, 30], help="already spoken")
     parser.add_argument("--repeats", type=int, default=3, help="streams whose chunks and first sounds are timed")
     parser.add_argument("--minutes", type=float, nargs="+", default=[1, 5, 10], help="spoken when memory is measured")
@@ -68,8 +70,9 @@ def run(options: argparse.Namespace) -> Iterator[Result]:
     if options.smoke:
         options.model, options.seconds, options.repeats, options.minutes = ["tiny"], [1, 2], 1, [0.05, 0.1]
     torch.set_num_threads(options.threads)
+    device = options.device = find_device(options.device)
     for name in options.model:
-        synthesiser = untrained(name) if name in SIZES else load_synthesiser(name, "cpu")
+        synthesiser = untrained(name, device) if name in SIZES else load_synthesiser(name, device)
         for case, metric, values, unit in measured(name, synthesiser, options):
             yield Result(f"{name}: {case}", metric, median(values), unit, len(values), options.threads)
 
@@ -87,7 +90,8 @@ def measured(name: str, synthesiser: Synthesiser, options: argparse.Namespace) -
         "first-sound": lambda: first_sound(synthesiser, options.repeats),
         "memory": lambda: memory(synthesiser, sorted(options.minutes)),
         "drafts": lambda: drafting(
-            untrained_lm(name, max(DRAFTS)) if name in SIZES else synthesiser.model.lm, synthesiser.reader
+            untrained_lm(name, max(DRAFTS), options.device) if name in SIZES else synthesiser.model.lm,
+            synthesiser.reader,
         ),
     }
     for part in PARTS:
@@ -154,7 +158,7 @@ def _one_pass(stream: Generation, samples: Samples) -> None:
 @torch.inference_mode()
 def _guess(lm: TextSpeechLM, drafts: int) -> None:
     """What the heads compute after a pass."""
-    state = row = torch.zeros(1, lm.config.decoder.dim)
+    state = row = torch.zeros(1, lm.config.decoder.dim, device=next(lm.parameters()).device)
     for head in lm.drafts[:drafts]:
         state = head(state, row)
         lm.head(state)
@@ -174,9 +178,10 @@ def break_even(ratio: float, drafts: int) -> float:
 
 @dataclass
 class Timed(Stages):
-    """Stages that count this process's processor time too."""
+    """Stages that count this process's processor time too, and on a card wait for it."""
 
     cpu: dict[Stage, float] = field(default_factory=dict)
+    on_card: bool = False
 
     @contextmanager
     def timed(self, stage: Stage) -> Iterator[None]:
@@ -184,20 +189,22 @@ class Timed(Stages):
         began = time.process_time()
         with super().timed(stage):
             yield
+            if self.on_card:
+                torch.cuda.synchronize()
         self.cpu[stage] = self.cpu.get(stage, 0.0) + time.process_time() - began
 
 
 def chunks(synthesiser: Synthesiser, seconds: list[float], repeats: int) -> Iterator[Row]:
     """Flow and vocoder: the chunk that completes so many seconds of speech."""
-    model = synthesiser.model
+    model, device = synthesiser.model, next(synthesiser.model.parameters()).device
     acoustics = Acoustics(model.flow, model.vocoder)
     size, second = acoustics.context.chunk or 1, 1 / synthesiser.latency.code_seconds  # codes
     marks = {max(1, round(s * second / size)): s for s in seconds}
     taken: dict[tuple[float, str], list[float]] = {}
     for _ in range(repeats):
         codes = torch.randint(model.flow.config.vocabulary, (max(marks) * size + size,)).tolist()
-        voice = Voice.plain(torch.randn(model.flow.config.speaker), model.flow.config.mel)
-        stages = Timed()
+        voice = Voice.plain(torch.randn(model.flow.config.speaker), model.flow.config.mel).to(device)
+        stages = Timed(on_card=device.type == "cuda")
         renderer, given = Renderer(acoustics, voice, stages=stages), acoustics.codes_before_sound - size
         alone(renderer.beginning())
         alone(renderer.pushing(codes[:given]))

@@ -7,6 +7,7 @@ from dataclasses import replace
 import torch
 from tokenizers import Tokenizer, decoders, pre_tokenizers
 from tokenizers.models import BPE
+from torch import nn
 
 from speech.flow.encoder import EncoderConfig
 from speech.flow.model import FlowConfig
@@ -37,24 +38,31 @@ SIZES = {
 CERTAIN = 100.0  # a score beside which all others count for nothing
 
 
-def untrained(name: str) -> Synthesiser:
+def untrained(name: str, device: torch.device | None = None) -> Synthesiser:
     """A synthesiser of these sizes. It says 15 codes for every 5 bytes of text, then ends as soon as it may."""
     config = SIZES[name]
     torch.manual_seed(0)
     model = SynthesiserModel(config).eval()
     _talkative(model.lm)
-    pack(model)
+    _laid_out(model, device)
     voice = Voice.plain(torch.randn(config.flow.speaker), config.flow.mel)
     return Synthesiser(model, PairReader(_bytes(), config.lm.vocabulary), {"random": voice})
 
 
-def untrained_lm(name: str, draft_heads: int) -> TextSpeechLM:
+def untrained_lm(name: str, draft_heads: int, device: torch.device | None = None) -> TextSpeechLM:
     """The language model of these sizes, with draft heads. It says what `untrained` says; its heads guess badly."""
     torch.manual_seed(0)
     lm = TextSpeechLM(replace(SIZES[name].lm, draft_heads=draft_heads)).eval()
     _talkative(lm)
-    pack(lm)
+    _laid_out(lm, device)
     return lm
+
+
+def _laid_out(model: nn.Module, device: torch.device | None) -> None:
+    """Put a model on a device, as a loaded one is."""
+    model.to(device or "cpu")
+    if device is None or device.type == "cpu":
+        pack(model)
 
 
 def _talkative(lm: TextSpeechLM) -> None:

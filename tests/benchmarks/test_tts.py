@@ -57,6 +57,8 @@ def test_a_model_in_a_folder_is_measured(tmp_path: Path, capsys: pytest.CaptureF
     found = measured(capsys, "--model", str(folder), *options)
     assert [case for case, _ in found if "after" in case][::2] == [f"{folder}: after {m} min" for m in (0.02, 0.05)]
     assert found[f"{folder}: 0.4 s spoken", "flow"] > 0 and found[f"{folder}: after 0.05 min", "cpu"] > 0
+    with pytest.raises(SpeechError, match="expected a device"):
+        main(["tts", "--smoke", "--device", "teapot"])
     with pytest.raises(SpeechError, match="expected a model name"):
         main(["tts", "--model", "no-such-model"])
 
