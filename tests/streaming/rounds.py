@@ -32,6 +32,19 @@ def together(askings: Sequence[Generator[Any, Any, Any]]) -> list[list[Any]]:
     return found
 
 
+def noted(asking: Generator[Any, Any, Any], calls: list[Call]) -> Generator[Any, Any, None]:
+    """The same, its calls written down."""
+    answer = None
+    while True:
+        try:
+            found = asking.send(answer)
+        except StopIteration:
+            return
+        if isinstance(found, Call):
+            calls.append(found)
+        answer = yield found
+
+
 def _next(asking: Generator[Any, Any, Any], answer: Any, found: list[Any]) -> Call | None:
     """What a stream asks for next; what it yields before goes to `found`."""
     try:

@@ -17,7 +17,7 @@ from speech.streaming.lane import Call, Lane
 from speech.tts.host import HostedSpeech, SynthesiserHost
 from speech.tts.session import Speech
 from speech.tts.synthesiser import Synthesiser
-from tests.streaming.rounds import together
+from tests.streaming.rounds import noted, together
 from tests.tts.small import small_synthesiser
 
 WISHES: list[tuple[str, dict[str, Any]]] = [
@@ -112,25 +112,12 @@ def test_the_regular_steps_are_those_that_streams_take(synthesiser: Synthesiser)
     stream, calls = host.open(seed=0), []
     for asking in (stream.feeding("Good morning to you."), stream.ending()):
         together([noted(asking, calls)])
-    assert told <= set(calls)
-    assert {lane for lane, *_ in calls} == set(lanes(host))
+    assert told <= {(*call.key, tuple(call.data.shape[1:]), call.data.dtype) for call in calls}
+    assert {call.seat.lane for call in calls} == set(lanes(host))
     often = {step.lane: step.per_second for step in host.regular}
-    seconds, counts = stream.lead, Counter(lane for lane, *_ in calls)
+    seconds, counts = stream.lead, Counter(call.seat.lane for call in calls)
     for lane in lanes(host)[-3:]:  # and what looks ahead steps a little more, at the end
         assert counts[lane] == pytest.approx(often[lane] * seconds, abs=5)
-
-
-def noted(asking: Yielding, calls: list[Any]) -> Yielding:
-    """The same, of whose calls is written down what they are like."""
-    answer = None
-    while True:
-        try:
-            found = asking.send(answer)
-        except StopIteration:
-            return
-        if isinstance(found, Call):
-            calls.append((*found.key, tuple(found.data.shape[1:]), found.data.dtype))
-        answer = yield found
 
 
 def test_what_is_refused_takes_no_seat(synthesiser: Synthesiser) -> None:

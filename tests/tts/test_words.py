@@ -13,13 +13,11 @@ from benchmarks.tts.untrained import untrained
 from speech.asr.model import FastConformer
 from speech.asr.recogniser import Recogniser
 from speech.errors import SpeechError
-from speech.streaming.engine.host import Yielding
-from speech.streaming.lane import Call
 from speech.tts.reader import Reader, Reading
 from speech.tts.session import Speech
 from speech.tts.synthesiser import Synthesiser
 from speech.tts.text.frontend import Piece
-from tests.streaming.rounds import together
+from tests.streaming.rounds import noted, together
 from tests.tts.small import small_synthesiser
 
 SENTENCES = ["He had a letter in his hand", "These words appear while the voice is still speaking", "Good morning"]
@@ -120,23 +118,10 @@ def test_an_engine_counts_what_listening_takes(aligner: Recogniser, pairs: Synth
     stream, calls = host.open(seed=1), []
     assert step.lane in {seat.lane for seat in stream.seats}
     for asking in (stream.feeding("One two three. Four, five; twenty-one!"), stream.ending()):
-        together([_noted(asking, calls)])
+        together([noted(asking, calls)])
     listening = [call for call in calls if call.seat.lane is step.lane]
     assert {(len(c.data), c.phase, tuple(c.data.shape[1:]), c.data.dtype) for c in listening} == {
         (step.count, step.phase, step.shape, step.dtype)
     }
     assert len(listening) == pytest.approx(step.per_second * stream.lead, abs=2)  # and what flushes it at the end
     stream.close()
-
-
-def _noted(asking: Yielding, calls: list[Call]) -> Yielding:
-    """The same, its calls written down."""
-    answer = None
-    while True:
-        try:
-            found = asking.send(answer)
-        except StopIteration:
-            return
-        if isinstance(found, Call):
-            calls.append(found)
-        answer = yield found
