@@ -15,7 +15,7 @@ from speech.vc.network import ConverterNetwork
 
 ONE_STEP = Sampling(1, 0.0, True)
 
-UNDISTURBED = PerturbConfig(gain_db=(0.0, 0.0), snr_db=(100.0, 100.0), warp=1.0, tune=0.0)
+UNDISTURBED = PerturbConfig(gain_db=(0.0, 0.0), snr_db=(100.0, 100.0), warp=1.0)
 """What is listened to is made of content as it is in use."""
 
 

@@ -11,7 +11,7 @@ from recipes.common.cache import RATE
 from recipes.common.optim import AdamWConfig
 from recipes.tts_small.parts import Part
 from recipes.vc_small.pairs import PairBatch
-from recipes.vc_small.perturb import PerturbConfig, draw_warps, noisy, transposed, uniform, warped
+from recipes.vc_small.perturb import PerturbConfig, draw_warps, noisy, warped
 from speech.audio.mel import LogMel
 from speech.content.campplus import CAMPPlus, centred
 from speech.content.encoder import ContentEncoder
@@ -42,8 +42,7 @@ class Ears(NamedTuple):
         config = self.content.config.mel
         mel = self.content.mel(Frames.whole(noisy(samples, perturb, generator)))
         mel = mel.like(warped(mel.data, draw_warps(len(samples), perturb, generator).to(mel.data), config))
-        said = self.content.from_mel("said")(mel).data
-        return transposed(said, uniform(len(said), -perturb.tune, perturb.tune, generator).to(said))
+        return self.content.from_mel("said")(mel).data
 
     @torch.no_grad()
     def voice(self, samples: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:

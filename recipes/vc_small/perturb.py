@@ -9,19 +9,16 @@ from torch import Tensor
 
 from speech.audio.filterbank import mel_bank
 from speech.audio.mel import MelConfig
-from speech.content.encoder import TUNE
 
 
 @dataclass(frozen=True)
 class PerturbConfig:
     """Uniform ranges. gain_db: of the level. snr_db: speech over white noise. warp: frequencies move by up to this
-    factor, up or down, pitch and formants alike. tune: f0 as the content encoder tells it, in standard deviations of a
-    speaker's, lies higher or lower by up to so much."""
+    factor, up or down, pitch and formants alike."""
 
     gain_db: tuple[float, float] = (-12.0, 6.0)
     snr_db: tuple[float, float] = (10.0, 45.0)
     warp: float = 1.15
-    tune: float = 0.0
 
 
 def noisy(samples: Tensor, config: PerturbConfig, generator: torch.Generator) -> Tensor:
@@ -49,12 +46,6 @@ def warped(mel: Tensor, factors: Tensor, config: MelConfig) -> Tensor:
     share = ((wanted - centres[left]) / (centres[right] - centres[left])).clamp(0, 1)
     low, high = (mel.gather(2, i[:, None].expand(-1, mel.shape[1], -1)) for i in (left, right))
     return torch.lerp(low, high, share[:, None])
-
-
-def transposed(said: Tensor, shifts: Tensor) -> Tensor:
-    """The content "said" with another f0 where there is a voice. said: [b, t, content]; shifts: [b]."""
-    f0, voicing, level = said[..., -TUNE:].split(1, -1)
-    return torch.cat([said[..., :-TUNE], f0 + shifts[:, None, None] * voicing, voicing, level], -1)
 
 
 def draw_warps(rows: int, config: PerturbConfig, generator: torch.Generator) -> Tensor:

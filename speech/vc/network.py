@@ -20,7 +20,6 @@ from speech.vc.conditions import Conditions
 from speech.vc.interpolate import Interpolate
 from speech.vc.solver import ChunkSolver
 from speech.vc.timbre import PromptConfig, PromptTimbre, Target, Timbre, TokenConfig, TokenTimbre
-from speech.vc.tune import CentredTune
 
 
 @dataclass(frozen=True)
@@ -29,8 +28,7 @@ class ConverterConfig:
 
     rate: mel frames a content feature. timbre: how content meets the target. dim .. time_scale: see `DiTConfig`. given:
     size of what the content encoder gives, where it is projected to `content`; advance: features by which it comes
-    late, and which the network waits for (see `Advance`). centred: voiced features over which the mean of the content's
-    f0 is taken, and taken away (see `CentredTune`); 0 for content without a tune, or as it is.
+    late, and which the network waits for (see `Advance`).
 
     chunk: mel frames that are made at once. past: chunks before its own that a frame sees; ahead: frames of the next
     chunk that it sees; one number for each layer, or one for all. history: the past is made of what was put out;
@@ -57,7 +55,6 @@ class ConverterConfig:
     history: bool = True
     given: int | None = None
     advance: int = 0
-    centred: int = 0
     sampling: Sampling = field(default_factory=lambda: Sampling(2, 0.0, True, (1.0, 0.8, 0.0)))
 
     def __post_init__(self) -> None:
@@ -154,9 +151,7 @@ class ConverterNetwork(nn.Module):
 
     def lead(self) -> Sequential:
         """What the content encoder gives, [b, t, given or content], to content [b, rate * t, content] in its time."""
-        stages: dict[str, nn.Module] = {"tune": CentredTune(self.config.centred)} if self.config.centred else {}
-        if self.config.advance:
-            stages["advance"] = Advance(self.config.advance)
+        stages: dict[str, nn.Module] = {"advance": Advance(self.config.advance)} if self.config.advance else {}
         if self.project is not None:
             stages["project"] = self.project
         return Sequential(**stages, interpolate=Interpolate(self.config.content, self.config.rate))

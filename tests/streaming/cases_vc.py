@@ -16,7 +16,6 @@ from speech.vc.conditions import Conditions
 from speech.vc.interpolate import Interpolate
 from speech.vc.network import ConverterConfig, ConverterNetwork
 from speech.vc.timbre import PromptConfig, Target, Timbre, TokenConfig
-from speech.vc.tune import CentredTune
 from tests.streaming.case import Case, D
 
 TWO_STEPS = Sampling(2, 0.0, True, (1.0, 0.8, 0.0))
@@ -75,7 +74,6 @@ def _given(config: ConverterConfig) -> Streaming:
 
 CASES: dict[str, Case] = {
     "advance": Case(lambda: Advance(3)),
-    "centred_tune": Case(lambda: CentredTune(4)),
     "interpolate": Case(lambda: Interpolate(D, 4)),
     "chunk solver": Case(partial(_solver, FIRST), (9,)),
     "chunk solver ahead": Case(partial(_solver, SECOND), (9,)),
