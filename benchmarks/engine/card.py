@@ -1,10 +1,12 @@
-"""The limits of a card: steps by their number of rows, eager and from graphs, and how many streams are real-time."""
+"""The limits of a card: steps by rows, eager, from graphs and with kernels; how many streams are real-time."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from functools import partial
 from statistics import median
 
 import torch
@@ -12,11 +14,12 @@ import torch
 from benchmarks.engine.live import Measured, measure, results
 from benchmarks.engine.nemo import encoder_steps
 from benchmarks.engine.people import Model
-from benchmarks.engine.predicted import EAGER, REPLAYED, WORK, streams
+from benchmarks.engine.predicted import LAUNCHED, LEFT, REPLAYED, floor, launches, streams
 from benchmarks.engine.untrained import SIZES, untrained
 from benchmarks.measure import Result
 from benchmarks.worker import Worker
 from speech.hub.load import load
+from speech.kernels.backend import unfused
 from speech.streaming.engine.config import EngineConfig
 from speech.streaming.engine.engine import Engine
 from speech.streaming.engine.host import Regular
@@ -47,34 +50,57 @@ def limits(
             yield result
 
 
+@dataclass(frozen=True)
+class Way:
+    """A way to run a step: replayed from a graph or not, with our kernels or PyTorch's operations in their place.
+
+    each: seconds that one of those operations is predicted to take, beside the floor.
+    """
+
+    graph: bool
+    kernels: bool
+    each: float
+
+
+WAYS = {
+    "eager": Way(graph=False, kernels=False, each=LAUNCHED),
+    "graph": Way(graph=True, kernels=False, each=REPLAYED),
+    "fused": Way(graph=True, kernels=True, each=LEFT * REPLAYED),
+}
+
+
 def steps(name: str, model: Model, rows: tuple[int, ...]) -> Iterator[Result]:
-    """Every regular step of a model in each of these sizes, straight on its lane."""
+    """Every regular step of a model in each of these sizes and ways, straight on its lane."""
     for step in model.host(max(rows)).regular:
         seats = [step.lane.open() for _ in range(max(rows))]
         noise = 0.1 * torch.randn(step.count, *step.shape)
         data = noise.to(step.dtype) if step.dtype.is_floating_point else torch.zeros_like(noise, dtype=step.dtype)
         for size in rows:
             calls = [Call(seat, data, max(step.phase, 0), phase=step.phase) for seat in seats[:size]]
-            for way, predicted in _ways(step, size):
-                case = f"{name} {step.name or 'step'}, {size} rows: {way}"
-                times = [timed(step.lane, calls, size) for _ in range(WARM + REPEATS)][WARM:]
-                yield Result(case, "step", 1e3 * median(times), "ms", REPEATS)
-                if name in WORK and step.name == "encoder":
-                    yield Result(case, "predicted", 1e3 * predicted, "ms")
-                    yield Result(case, "floor", 1e3 * WORK[name].floor(size), "ms")
+            count, least = launches(partial(step.lane.run, calls, size)), floor(name, step, size)
+            for label, way in WAYS.items():
+                case = f"{name} {step.name or 'step'}, {size} rows: {label}"
+                times = _times(step, calls, way)
+                if times:
+                    yield Result(case, "predicted", 1e3 * (count * way.each + least), "ms")
+                    yield Result(case, "floor", 1e3 * least, "ms")
+                    yield Result(case, "step", 1e3 * median(times), "ms", REPEATS)
         step.lane.graphs.clear()
 
 
-def _ways(step: Regular, size: int) -> Iterator[tuple[str, float]]:
-    """Ways to run a step, and what is predicted of a recogniser's encoder; a graph is there from its turn on."""
-    yield "eager", EAGER
-    if step.lane.captures:
-        try:
-            step.lane.capture(size, step.count, step.phase, step.shape, step.dtype)
-        except (RuntimeError, torch.AcceleratorError) as error:
-            print(f"{step.name} cannot be captured: {error}", file=sys.stderr)
-        else:
-            yield "graph", REPLAYED
+def _times(step: Regular, calls: list[Call], way: Way) -> list[float]:
+    """Seconds of the step, run in this way; none where it cannot be captured, which is said in a line."""
+    lane, size = step.lane, len(calls)
+    with nullcontext() if way.kernels else unfused():
+        if way.graph:
+            if not lane.captures:
+                return []
+            try:
+                lane.capture(size, step.count, step.phase, step.shape, step.dtype)
+            except (RuntimeError, torch.AcceleratorError) as error:
+                print(f"{step.name} cannot be captured: {error}", file=sys.stderr)
+                return []
+        return [timed(lane, calls, size) for _ in range(WARM + REPEATS)][WARM:]
 
 
 def capacity(name: str, model: Model, slots: int, seconds: float) -> Iterator[Result]:

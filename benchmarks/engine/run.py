@@ -5,9 +5,10 @@ its own, by one thread of this process. The latency of a chunk runs from the pus
 results are there to be taken. Overhead is all that the engine's thread does beside the steps of networks, for each
 step. A synthesiser is given text instead, sentence by sentence, and listened to in real time.
 
-* `--card`: what a card can do. Each regular step of each model, eager and replayed from a graph, by its rows; then the
-  largest number of real-time streams whose latency stays below 100 ms in 99 of 100 chunks, pushed chunk by chunk, or of
-  listeners without a gap. Predictions stand beside what was measured, and with `--with-nemo` the step of NeMo's encoder
+* `--card`: what a card can do. Each regular step of each model by its rows: PyTorch's operations one by one (eager) and
+  replayed from a graph (graph), and a graph with our kernels (fused), as engines run it; then the largest number of
+  real-time streams whose latency stays below 100 ms in 99 of 100 chunks, pushed chunk by chunk, or of listeners
+  without a gap. Predictions stand beside what was measured, and with `--with-nemo` the step of NeMo's encoder
   (`cache_aware_stream_step`, eager, in the same precision) at the shapes of 114m and 600m; it starts from log-mel
   frames, ours from samples.
 * `--soak`: visitors come and go for `--minutes`. What each one's session has written when it ends must be what the same
@@ -27,6 +28,7 @@ from benchmarks.engine.live import measure, results
 from benchmarks.engine.nemo import beside
 from benchmarks.engine.soak import soak
 from benchmarks.measure import Result
+from benchmarks.options import above_zero
 from speech.asr.recogniser import Recogniser
 from speech.errors import SpeechError
 from speech.hub.load import load, load_recogniser
@@ -54,11 +56,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> Iterator[Result]:
-    """Measure. Raises SpeechError for a card that is not there, for NeMo without one, and a model that cannot soak."""
+    """Measure. Raises SpeechError for numbers that are not above 0, a card that is not there, NeMo without one, and a
+    model that cannot soak.
+    """
     if options.with_nemo and not options.card:
         raise SpeechError(
             "expected --with-nemo beside --card, got it alone: add --card, or take `speech bench asr-step`"
         )
+    above_zero(options, "streams", "push", "threads", "seconds", "minutes")
     torch.set_num_threads(options.threads)
     if options.card:
         yield from _card(options)

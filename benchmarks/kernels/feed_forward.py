@@ -37,7 +37,7 @@ def cases() -> Iterator[Case]:
         rows = b * FRAMES
         numbers = HIDDEN * DIM + rows * (HIDDEN + 3 * DIM) + 3 * DIM  # residual, sum and norm; bias and the norm's two
         name = f"linear, residual and layer norm, B {b}"
-        yield Case(name, partial(summed_calls, rows), 2 * numbers, 2 * rows * HIDDEN * DIM)
+        yield Case(name, partial(summed_calls, rows), 2 * numbers, 2 * rows * HIDDEN * DIM, waits=2)
 
 
 def _activated(name: str, rows: int, dim: int, activation: nn.Module) -> Case:

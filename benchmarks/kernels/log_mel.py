@@ -21,7 +21,7 @@ def cases() -> Iterator[Case]:
     flops = FRAMES * (2.5 * N_FFT * log2(N_FFT) + 3 * BINS + 2 * BINS * FEATURES)
     for b in (1, 16, 64, 256, 512):
         size = 4 * (b * (SAMPLES + FRAMES * FEATURES) + BINS * FEATURES + WINDOW)
-        yield Case(f"log-mel, B {b}", partial(calls, b), size, int(b * flops), torch.float32)
+        yield Case(f"log-mel, B {b}", partial(calls, b), size, int(b * flops), torch.float32, waits=2)
 
 
 def calls(b: int, device: torch.device, dtype: torch.dtype) -> tuple[Call, Call]:

@@ -15,6 +15,9 @@ from speech.kernels.ring_attention import Cells, Table, Window, ring_attention, 
 
 BATCHES = (1, 16, 64, 256, 512)
 
+HALF = 66
+"""Of the multiprocessors of a large card: with no more rings than these each is split, which takes a launch more."""
+
 
 @dataclass(frozen=True)
 class Size:
@@ -46,7 +49,9 @@ def cases() -> Iterator[Case]:
             cells = size.kv_heads * n * (size.e + 4 if size.cells else 2 * size.e)  # a float32 scale is four bytes
             chunk = 2 * size.t * size.e * (size.heads + size.kv_heads)  # queries, keys, values, what is attended
             flops = 2 * b * size.heads * size.t * n * size.e * (3 if size.tabled else 2)
-            yield Case(f"ring attention, {name}, B {b}", partial(make, b, size), b * 2 * (cells + chunk), flops)
+            waits = 1 + size.tabled + (b * size.kv_heads <= HALF)
+            make_one = partial(make, b, size)
+            yield Case(f"ring attention, {name}, B {b}", make_one, b * 2 * (cells + chunk), flops, waits=waits)
 
 
 def make(b: int, size: Size, device: torch.device, dtype: torch.dtype) -> tuple[Call, Call]:

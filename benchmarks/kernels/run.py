@@ -20,10 +20,15 @@ from benchmarks.kernels.case import Call, Case
 from benchmarks.kernels.registry import OPS, cases
 from benchmarks.ledger import ROOT
 from benchmarks.measure import Result
+from benchmarks.options import above_zero
 from speech.errors import SpeechError
 
 LIMITS = {torch.float32: 1e-4, torch.float16: 1e-2, torch.bfloat16: 3e-2}
 """How far a kernel may be from its reference in one dtype: root mean square of the difference to that of the values."""
+
+WAIT, REACHED = 2.0, 0.6
+"""Microseconds of a launch in a graph, or of a step that waits for another, and the share of the card's bandwidth, or
+arithmetic, that a small kernel reaches."""
 
 CACHE = 256 << 20  # bytes; more than the last-level cache of any card
 
@@ -39,8 +44,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> Iterator[Result]:
     """On a card all cases, or with `--smoke` the first of each op; without one `--smoke` interprets those.
 
-    Raises SpeechError where a kernel and its reference differ.
+    Raises SpeechError where a kernel and its reference differ, and for numbers that are not above 0.
     """
+    above_zero(options, "repeats", "bandwidth", "compute")
     ops, repeats = options.op or OPS, 5 if options.smoke else options.repeats
     if not torch.cuda.is_available():
         if options.smoke:
@@ -51,6 +57,11 @@ def run(options: argparse.Namespace) -> Iterator[Result]:
     for op in ops:
         for case in islice(cases(op), 1 if options.smoke else None):
             yield from _measured(case, repeats, floor(case, options.bandwidth, options.compute))
+
+
+def predicted(case: Case, least: float) -> float:
+    """Microseconds that a kernel is expected to take, written down before any was measured on a card."""
+    return case.waits * WAIT + least / REACHED
 
 
 def floor(case: Case, bandwidth: float, compute: float) -> float:
@@ -93,6 +104,7 @@ def _measured(case: Case, repeats: int, least: float) -> Iterator[Result]:
         yield Result(case.name, name, micros, "us", repeats)
     yield Result(case.name, "reference / kernel", took["reference"] / took["kernel"], "x", repeats)
     yield Result(case.name, "moved", case.bytes / 1e6, "MB")
+    yield Result(case.name, "predicted", predicted(case, least), "us")
     yield Result(case.name, "floor", least, "us")
     yield Result(case.name, "of floor", 100 * least / took["kernel"], "%", repeats)
     yield Result(case.name, "difference", off, "")

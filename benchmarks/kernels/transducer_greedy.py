@@ -19,6 +19,7 @@ from speech.kernels.transducer_greedy import (
 )
 
 FRAMES, DIM, TOKENS = 2, 640, 1025
+TURNS = FRAMES + 2
 RULES = Rules(window=FRAMES)
 
 
@@ -28,7 +29,7 @@ def cases() -> Iterator[Case]:
     for b in (1, 16, 64, 256, 512):
         numbers = weights + b * (FRAMES + 6) * DIM  # frames; h, c and what the joint network sees of them, twice
         flops = 2 * b * (2 * FRAMES * DIM * TOKENS + 9 * DIM * DIM)
-        yield Case(f"transducer greedy, B {b}", partial(calls, b), 2 * numbers, flops)
+        yield Case(f"transducer greedy, B {b}", partial(calls, b), 2 * numbers, flops, waits=13 + 8 * TURNS)
 
 
 def calls(b: int, device: torch.device, dtype: torch.dtype) -> tuple[Call, Call]:
@@ -47,7 +48,7 @@ def calls(b: int, device: torch.device, dtype: torch.dtype) -> tuple[Call, Call]
 
     def decode(op: Callable[[Tensor, Weights, Search, Rules], None]) -> tuple[Tensor, ...]:
         rows = (x.clone() for x in (last, h, c, predicted))
-        search = Search.of(start, start + FRAMES, FRAMES, *rows, turns=FRAMES + 2)
+        search = Search.of(start, start + FRAMES, FRAMES, *rows, turns=TURNS)
         op(acoustic, weights, search, RULES)
         return search.count, search.last, search.h, search.predicted
 

@@ -16,9 +16,10 @@ try:
 except ImportError:  # a CPU does not need it
     triton = tl = None
 
-__all__ = ["infers", "interpreted", "jit", "launches", "tl", "triton"]
+__all__ = ["infers", "interpreted", "jit", "launches", "tl", "triton", "unfused"]
 
-_INTERPRETED: ContextVar[bool] = ContextVar("interpreted", default=False)
+_WANTED: ContextVar[bool | None] = ContextVar("wanted", default=None)
+"""Whether kernels run: wherever tensors lie, nowhere, or (None) on a CUDA device."""
 
 
 def jit(kernel: Callable[..., Any]) -> Any:
@@ -28,7 +29,8 @@ def jit(kernel: Callable[..., Any]) -> Any:
 
 def launches(*tensors: Tensor) -> bool:
     """Whether Triton kernels run on these tensors: all lie on a CUDA device, or kernels are being interpreted."""
-    return triton is not None and (_INTERPRETED.get() or all(x.is_cuda for x in tensors))
+    wanted = _WANTED.get()
+    return triton is not None and (all(x.is_cuda for x in tensors) if wanted is None else wanted)
 
 
 def infers(x: Tensor, *others: Tensor | None) -> bool:
@@ -51,8 +53,21 @@ def interpreted() -> Iterator[None]:
     """
     if triton is None or not triton.knobs.runtime.interpret:  # type: ignore[attr-defined]
         raise RuntimeError("expected Triton's interpreter, got none: set TRITON_INTERPRET=1 before the start")
-    token = _INTERPRETED.set(True)
+    with _within(True):
+        yield
+
+
+@contextmanager
+def unfused() -> Iterator[None]:
+    """Within it PyTorch's own operations run, on a CUDA device too: what a step with kernels is measured against."""
+    with _within(False):
+        yield
+
+
+@contextmanager
+def _within(wanted: bool) -> Iterator[None]:
+    token = _WANTED.set(wanted)
     try:
         yield
     finally:
-        _INTERPRETED.reset(token)
+        _WANTED.reset(token)

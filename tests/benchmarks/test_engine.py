@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import json
 import math
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
-from benchmarks.engine.card import largest
+from benchmarks.engine.card import REPEATS, WARM, largest, steps
 from benchmarks.engine.live import Measured
 from benchmarks.engine.people import attend
 from benchmarks.engine.predicted import LARGE, WORK
+from benchmarks.engine.predicted import launches as launched
+from benchmarks.engine.untrained import untrained
 from benchmarks.run import main
 from speech.errors import SpeechError
+from speech.kernels.backend import interpreted, launches
 from speech.streaming.engine.stats import Percentiles, Stats
+from speech.streaming.lane import Call, Lane
+from speech.streaming.module import Streaming
 
-NOTHING = Stats(4, *[0] * 10, *[0.0] * 3, Percentiles(), Percentiles(), {})
+FIELDS: list[Any] = [4, *[0] * 10, *[0.0] * 3, Percentiles(), Percentiles(), {}]
+NOTHING = Stats(*FIELDS)
 
 
 def _measured(p99: float) -> Measured:
@@ -59,7 +67,35 @@ def test_the_measurements_of_a_card_are_rehearsed(capsys: pytest.CaptureFixture[
     assert main(["engine", "--card", "--smoke", "--device", "cpu", "--json"]) == 0
     found = _rows(capsys)
     assert {("tiny encoder, 2 rows: eager", "step"), ("tiny decoder, 1 rows: eager", "step")} <= found.keys()
+    assert found["tiny encoder, 1 rows: eager", "predicted"] > found["tiny encoder, 1 rows: eager", "floor"] > 0
     assert found["tiny: streams at most", "value"] <= 4 and found["tiny: streams at most", "predicted value"] > 100
+
+
+def test_a_step_runs_eager_then_from_a_graph_then_with_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a card, where all three are one measurement; what is captured is told by where it runs."""
+    pytest.importorskip("triton", reason="triton is not installed")
+    ways: list[tuple[int, bool, bool]] = []
+
+    def timed(lane: Lane, calls: list[Call], rows: int) -> float:
+        ways.append((rows, bool(lane.graphs), launches(torch.zeros(1))))
+        return 1e-3
+
+    monkeypatch.setattr("benchmarks.engine.card.timed", timed)
+    monkeypatch.setattr("speech.streaming.lane.Graph", lambda step, *_: step)
+    monkeypatch.setattr(Lane, "captures", property(lambda lane: isinstance(lane.module, Streaming)))
+    monkeypatch.setattr(torch.cuda, "graph_pool_handle", object)
+    model = untrained("tiny", torch.device("cpu"), 80)
+    with interpreted():
+        found = {(r.case, r.metric): r.value for r in steps("tiny", model, (2,))}
+    encoder, decoder = [(2, False, False), (2, True, False), (2, True, True)], [(2, False, False)]
+    assert ways == [way for way in encoder + decoder for _ in range(WARM + REPEATS)]
+    eager, graph, fused = (found[f"tiny encoder, 2 rows: {way}", "predicted"] for way in ("eager", "graph", "fused"))
+    assert eager > graph > fused > 0 and ("tiny decoder, 2 rows: graph", "step") not in found
+
+
+def test_launches_are_counted_without_views() -> None:
+    x = torch.ones(3, 2)
+    assert launched(lambda: (x.T[None] + 1).relu_()[0]) == 2
 
 
 def test_a_card_that_is_not_there_is_missed() -> None:
@@ -67,6 +103,16 @@ def test_a_card_that_is_not_there_is_missed() -> None:
         main(["engine", "--card", "--device", "cpu"])
     with pytest.raises(SpeechError, match="recogniser to soak"):
         main(["engine", "--soak", "--model", "asr", "vc"])
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["engine --push 0", "engine --streams -1", "engine --threads 0", "engine --seconds nan", "kernels --repeats 0"],
+)
+def test_numbers_that_measure_nothing_are_named(words: str) -> None:
+    _, option, value = words.split()
+    with pytest.raises(SpeechError, match=f"expected {option} above 0, got {value}"):
+        main(words.split())
 
 
 @pytest.mark.parametrize(("carries", "most"), [(0, 64), (1, 64), (5, 64), (40, 64), (1000, 64), (700, 4096), (9, 9)])

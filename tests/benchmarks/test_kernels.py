@@ -9,7 +9,7 @@ import torch
 
 from benchmarks.kernels.case import Case
 from benchmarks.kernels.registry import OPS, cases
-from benchmarks.kernels.run import difference, elsewhere, floor
+from benchmarks.kernels.run import difference, elsewhere, floor, predicted
 from benchmarks.run import main
 from speech.errors import SpeechError
 
@@ -34,6 +34,13 @@ def test_the_floor_is_the_slower_of_memory_and_arithmetic() -> None:
     same = case(torch.ones(1), torch.ones(1))
     assert floor(same, 4.3, 790) == pytest.approx(1e-3)
     assert floor(same, 4.3, 7.9e-3) == pytest.approx(0.1)
+
+
+def test_a_prediction_is_above_the_floor_and_grows_with_launches() -> None:
+    for each in (each for op in OPS for each in cases(op)):
+        least = floor(each, 4.3, 790)
+        assert predicted(each, least) > least + each.waits
+    assert predicted(case(torch.ones(1), torch.ones(1)), 6.0) == pytest.approx(12.0)
 
 
 def test_what_differs_is_not_timed() -> None:

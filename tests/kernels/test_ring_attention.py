@@ -20,6 +20,7 @@ from speech.kernels.ring_attention import (
     ring_attention,
     ring_attention_reference,
 )
+from speech.kernels.ring_attention_kernels import attend_kernel
 from speech.streaming.arena import Arena
 from speech.streaming.attention import Attention
 from speech.streaming.frames import OPEN, Frames, Place
@@ -62,6 +63,9 @@ CASES = {
     "grouped relative": Case(Window(6, 2), (2, 4), heads=4, kv_heads=2, table="relative"),
     "grouped by tiles": Case(Window(20), (23, 1), heads=3, table="relative"),
     "a long ring": Case(Window(100), (64, 40), table="relative", splits=2),
+    "heads of 32": Case(Window(6, 2), (2, 4), (0, -2), e=32, table="relative"),
+    "heads of 96": Case(Window(5, ahead=1), (1, 17), delay=1, e=96, table="relative"),
+    "heads of 128": Case(Window(70), (3, 64, 9), (0, -2), heads=2, e=128, table="relative"),
     "far into the stream": Case(Window(4, sinks=2), (3, 1), (4 * FAR, FAR - 2), table="relative"),
 }
 
@@ -197,6 +201,34 @@ def test_sixteen_bits_are_summed_in_thirty_two(dtype: torch.dtype, op: str, devi
 @torch.inference_mode()
 def test_a_ring_of_bytes_loses_nothing_but_the_rounding(op: str, name: str, kind: str, device: torch.device) -> None:
     stream(CASES[name], OPS[op], device, torch.float32, DTYPES[kind])
+
+
+@pytest.mark.parametrize("kind", DTYPES)
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.usefixtures("poisoned")
+@torch.inference_mode()
+def test_a_ring_of_bytes_takes_sixteen_bits(dtype: torch.dtype, kind: str, device: torch.device) -> None:
+    stream(CASES["grouped relative"], ring_attention, device, dtype, DTYPES[kind])
+
+
+@pytest.mark.parametrize(("multiprocessors", "splits"), [(1, 1), (7, 3), (132, 4)])
+@pytest.mark.usefixtures("poisoned")
+@torch.inference_mode()
+def test_a_ring_is_split_while_programs_are_fewer_than_multiprocessors(
+    multiprocessors: int, splits: int, device: torch.device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two streams of one head; a tile is of 64 cells, so a ring of 200 has four at the most."""
+    met: list[int] = []
+
+    class Noted:
+        def __getitem__(self, grid: tuple[int, ...]) -> Callable[..., None]:
+            met.append(grid[2])
+            return attend_kernel[grid]
+
+    monkeypatch.setattr("speech.kernels.ring_attention.attend_kernel", Noted())
+    monkeypatch.setattr("speech.kernels.ring_attention._multiprocessors", lambda _: multiprocessors)
+    stream(Case(Window(200), (1, 33), (220, -2)), ring_attention, device, torch.float32)
+    assert met == [splits] * 2
 
 
 @torch.inference_mode()

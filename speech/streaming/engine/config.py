@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
+from numbers import Integral, Real
+from typing import Any
 
 from speech.errors import SpeechError
 
@@ -28,13 +32,38 @@ class EngineConfig:
     graphs: bool = True
 
     def __post_init__(self) -> None:
-        rising = self.buckets[:1] == (1,) and list(self.buckets) == sorted(set(self.buckets))
-        if min(self.tick, self.park_after, self.undo) < 0 or self.most_load <= 0 or self.results < 1 or not rising:
-            raise SpeechError(
-                "expected no negative times and bytes, a load and results above 0 and buckets that rise from 1, got "
-                f"{self}: correct them"
-            )
+        for name, (fits, wanted) in FITTING.items():
+            value = getattr(self, name)
+            if not fits(value):
+                raise SpeechError(f"expected {name} to be {wanted}, got {value!r}: correct it")
 
     def bucket(self, rows: int) -> int:
         """The smallest bucket for so many rows."""
         return next(size for size in self.buckets if size >= rows)
+
+
+def number(x: object, least: float = 0.0) -> bool:
+    """Whether x is a number of at least so much, perhaps endless."""
+    return isinstance(x, Real) and not isinstance(x, bool) and float(x) >= least
+
+
+def whole(x: object, least: int = 0) -> bool:
+    """Whether x is a whole number of at least so much."""
+    return isinstance(x, Integral) and number(x, least)
+
+
+def _rising(x: object) -> bool:
+    sizes = x if isinstance(x, tuple) else ()
+    return all(map(whole, sizes)) and sizes[:1] == (1,) and list(sizes) == sorted(set(sizes))
+
+
+FITTING: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "tick": (lambda x: number(x) and x < inf, "seconds, from 0 on"),
+    "buckets": (_rising, "a tuple of whole numbers that rise from 1"),
+    "most_load": (lambda x: number(x) and x > 0, "a number above 0"),
+    "park_after": (number, "seconds, from 0 on"),
+    "results": (lambda x: whole(x, 1), "a whole number, from 1 on"),
+    "undo": (whole, "a whole number of bytes, from 0 on"),
+    "graphs": (lambda x: isinstance(x, bool), "True or False"),
+}
+"""What each setting has to be."""

@@ -18,12 +18,13 @@ from speech.errors import SpeechError
 from speech.kernels.linear import padded_rows
 from speech.streaming.arena import Full
 from speech.streaming.closing import Closing
-from speech.streaming.engine.config import EngineConfig
+from speech.streaming.engine.config import EngineConfig, whole
 from speech.streaming.engine.host import Host, Preparing, Regular
 from speech.streaming.engine.load import Cost, foreseen, measured, needed
 from speech.streaming.engine.scheduler import Scheduler
 from speech.streaming.engine.session import AsyncSession, Session
 from speech.streaming.engine.stats import COUNTERS, Stats, percentiles, prometheus
+from speech.streaming.lane import Lane
 
 R = TypeVar("R")
 
@@ -50,17 +51,23 @@ class Engine(Closing):
     that is due first takes along all whose step is of the same kind. What a stream gives does not depend on the others;
     one that breaks off does so alone. A context manager; several engines may share a device.
 
-    Raises SpeechError for options that the model does not have.
+    Raises SpeechError for what is no model, for options that it does not have, and without slots.
     """
 
     def __init__(self, model: Hostable, slots: int = 16, config: EngineConfig | None = None, **options: Any) -> None:
-        if slots < 1:
-            raise SpeechError(f"expected at least one slot, got {slots}: give the engine room for a stream")
+        if not hasattr(model, "host"):
+            raise SpeechError(f"expected a model that can be hosted, got {model!r}: pass what speech.load returns")
+        if not whole(slots, 1):
+            raise SpeechError(f"expected at least one slot, got {slots!r}: give the engine room for a stream")
+        if not isinstance(config, EngineConfig | None):
+            raise SpeechError(f"expected settings as an EngineConfig, got {config!r}: pass EngineConfig(...)")
         self.config, self.slots = config or EngineConfig(), slots
         _fitting(model.host, options)
         self.host = model.host(slots, **options)
         steps = {step.lane: step for step in self.host.regular}
-        costs = {lane: prepared(step, self.config, slots) for lane, step in steps.items()}
+        costs: dict[Lane, Cost] = {}
+        for lane, step in steps.items():  # no comprehension, which Python 3.11 counts as a caller of what warns
+            costs[lane] = prepared(step, self.config, slots)
         self._scheduler = Scheduler(self.config, slots, self.host.seconds, steps, costs)
         self._orders: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
         self._news, self._stopping, self._ordering = threading.Event(), False, threading.Lock()

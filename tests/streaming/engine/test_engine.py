@@ -9,7 +9,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -306,8 +306,20 @@ def test_options_that_do_not_fit_are_refused_and_cost_no_slot() -> None:
         with pytest.raises(SpeechError, match=r"expected options of kind, .*, got colour: leave that out"):
             engine.open(colour="red")
         assert _free(engine) == {4} and engine.stats().opened == 0
-    with pytest.raises(SpeechError, match="at least one slot"):
-        _engine(slots=0)
+
+
+@pytest.mark.parametrize("slots", [0, -3, "4", 2.5, None, True])
+def test_what_is_no_number_of_slots_is_named(slots: Any) -> None:
+    with pytest.raises(SpeechError, match=f"at least one slot, got {slots!r}"):
+        _engine(slots=slots)
+
+
+def test_what_is_no_model_and_no_settings_is_named() -> None:
+    name: Any = "asr"
+    with pytest.raises(SpeechError, match=r"that can be hosted, got 'asr': pass what speech\.load returns"):
+        Engine(name)
+    with pytest.raises(SpeechError, match=r"as an EngineConfig, got 'fast'"):
+        _engine(config=cast(Any, "fast"))
 
 
 class Slow(SmallHost):
