@@ -30,7 +30,11 @@ class LiveStream(Closing):
         if voice and rate != SAMPLE_RATE:
             raise SpeechError(f"expected a model at {SAMPLE_RATE} Hz beside voice activity, got one at {rate} Hz")
         self.sample_rate, self.rate, self._voice = sample_rate, rate, voice
-        self._resampler = Resampler(sample_rate, rate)  # a rate that is not fit is told before a seat is taken
+        if not isinstance(voice, VoiceActivity | None):
+            raise SpeechError(f"expected a VoiceActivity to watch for voice, got {voice!r}: pass one, or None")
+        if voice:
+            voice.reset()
+        self._resampler = Resampler(sample_rate, rate)  # all that can fail comes before a seat is taken
         self._closed = False
 
     def reset(self) -> None:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from speech.asr.events import Event, Final
 from speech.asr.recogniser import Recogniser
+from speech.audio.vad import VoiceActivity
 from speech.errors import SpeechError
 from speech.hub.load import load
 from speech.streaming.engine.config import EngineConfig
@@ -157,3 +158,22 @@ def test_threads_and_bad_samples(recogniser: Recogniser, events: dict) -> None:
         with pytest.raises(SpeechError, match="sample rate"):
             engine.open(sample_rate=0)
         assert engine.stats().ended == 2
+
+
+class Unready(VoiceActivity):
+    """Could begin once, and cannot again."""
+
+    def reset(self) -> None:
+        if hasattr(self, "speaking"):
+            raise OSError("no such detector")
+        super().reset()
+
+
+def test_a_watcher_that_cannot_begin_costs_no_slot(recogniser: Recogniser) -> None:
+    with Engine(recogniser, 2) as engine:
+        for _ in range(3):
+            with pytest.raises(OSError, match="no such detector"):
+                engine.open(voice=Unready())
+            with pytest.raises(SpeechError, match="expected a VoiceActivity to watch for voice, got 'mine'"):
+                engine.open(voice="mine")
+        assert {step.lane.arena.free for step in engine.host.regular} == {2}
