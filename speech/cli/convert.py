@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import time
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,7 +13,7 @@ import typer
 from speech.cli import live_convert, recogniser, synthesiser
 from speech.cli.batch import AUDIO_SUFFIXES, STANDARD_INPUT, Job, Tally, appearing, make_folder, named, pace, plan
 from speech.cli.manifest import Results
-from speech.cli.output import AsJson, emit, note, progress
+from speech.cli.output import AsJson, emit, noted, progress
 from speech.cli.synthesize import Format
 from speech.errors import SpeechError
 
@@ -143,18 +141,6 @@ def take_up(converter: Converter, to: list[str]) -> str:
     name = " + ".join(to)
     converter.add_target(name, *to)
     return name
-
-
-@contextmanager
-def noted() -> Iterator[None]:
-    """Within, warnings are lines like all others."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", UserWarning)
-        try:
-            yield
-        finally:
-            for warning in caught:
-                note(str(warning.message))
 
 
 @dataclass(kw_only=True)

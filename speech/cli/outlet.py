@@ -49,8 +49,15 @@ class Pipe:
         self._put((samples.clip(-1, 1) * 32767).astype("<i2").tobytes())
 
     def _put(self, data: bytes) -> None:
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
+        try:
+            sys.stdout.buffer.write(data)
+            sys.stdout.buffer.flush()
+        except BrokenPipeError:  # nobody reads on: no failure of ours
+            raise
+        except OSError as error:
+            raise SpeechError(
+                f"expected to write the sound to standard output, but {error.strerror}: make room, or pipe it elsewhere"
+            ) from error
 
 
 def sink(out: str | None, speaker: str | None, sample_rate: int) -> AbstractContextManager[Sink]:

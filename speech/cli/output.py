@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -23,6 +25,18 @@ def emit(record: Mapping[str, Any]) -> None:
 def note(sentence: str) -> None:
     """One line on standard error."""
     print(f"speech: {sentence}", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def noted() -> Iterator[None]:
+    """Within, warnings are lines like all others."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        try:
+            yield
+        finally:
+            for warning in caught:
+                note(str(warning.message))
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

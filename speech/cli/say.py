@@ -12,7 +12,7 @@ import typer
 
 from speech.cli import recogniser, synthesiser
 from speech.cli.outlet import Outlet, sink, terminable
-from speech.cli.output import AsJson, emit, note
+from speech.cli.output import AsJson, emit, note, noted
 from speech.cli.synthesiser import Timings
 from speech.errors import SpeechError
 
@@ -52,8 +52,11 @@ def say(
     """Speak a text. What is piped in is spoken while it still arrives; Ctrl-C ends it at once."""
     texts, typed = _texts(words or [], file)
     _check(out, speaker, as_json)
+    if voice_text and voice is None:
+        raise typer.BadParameter("it is what is said in the recording of --voice: give both", param_hint="--voice-text")
     synthesizer = synthesiser.load(model, device, threads)
-    name = synthesizer.take_up(voice, voice_text)
+    with noted():
+        name = synthesizer.take_up(voice, voice_text)
     timings, opened = Timings(), False
 
     def stream(text: Iterable[str]) -> Stream:

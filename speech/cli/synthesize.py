@@ -13,7 +13,7 @@ from speech.cli import recogniser, synthesiser
 from speech.cli.batch import Tally, appearing, make_folder
 from speech.cli.manifest import Entry, Results, read_manifest
 from speech.cli.outlet import Outlet, sink
-from speech.cli.output import AsJson, emit, progress
+from speech.cli.output import AsJson, emit, noted, progress
 from speech.cli.synthesiser import Timings
 from speech.errors import SpeechError
 
@@ -79,7 +79,8 @@ def synthesize(
         if todo:
             synthesizer = synthesiser.load(model, device, threads)
             for voice, text in zip(voices or [], voice_texts or [""] * len(voices or []), strict=True):
-                batch.taken[voice, False] = synthesizer.take_up(voice, text)
+                with noted():
+                    batch.taken[voice, False] = synthesizer.take_up(voice, text)
             results.begin([job.record["file"] for job in todo])
             batch.run(todo, synthesizer, results)
     if batch.failed:
@@ -145,7 +146,8 @@ class Batch(Tally):
         voice, own = asked["voice"], job.own
         if (voice, own) not in self.taken:
             beside = own and (self.home / voice).is_file()  # the manifest
-            self.taken[voice, own] = synthesizer.take_up(self.home / voice if beside else voice)
+            with noted():
+                self.taken[voice, own] = synthesizer.take_up(self.home / voice if beside else voice)
         words, before = [], self.timings.audio
         options = {key: asked[key] for key in ("speed", "seed", "markup")}
         stream = synthesizer.stream(self.timings.arriving([asked["text"]]), self.taken[voice, own], **options)

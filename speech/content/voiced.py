@@ -39,6 +39,11 @@ class VoiceShare:
         return self._voiced * WINDOW >= ENOUGH * SAMPLE_RATE
 
     @property
+    def voiced(self) -> bool:
+        """Whether anything until now sounded like a voice."""
+        return self._voiced > 0
+
+    @property
     def share(self) -> float | None:
         """Of what sounded until now, pauses left out; None where that is too little to judge."""
         if self._sounding * WINDOW < SOUNDING * SAMPLE_RATE:
@@ -61,13 +66,20 @@ class VoiceShare:
 
 
 def require_voice(name: str, samples: np.ndarray) -> None:
-    """Raise SpeechError for a reference recording in which nobody speaks, warn of one in which something else prevails.
+    """Raise SpeechError for a reference recording in which nobody speaks, warn of one in which something else prevails
+    and of a short one without a sound of a voice.
 
     samples: [n] float32 at 16 kHz. name: what the recording is called in the warning.
     """
     heard = VoiceShare()
     heard.push(samples)
     share = heard.share
+    if share is None and not heard.voiced:
+        warnings.warn(
+            f"in {name} too little sounds to tell whether somebody speaks, and none of it like a voice: take a longer "
+            "recording of one",
+            stacklevel=2,
+        )
     if share is not None and share < NONE:
         raise SpeechError(
             "expected a recording of a voice, got one in which nobody seems to speak: take one without music and noise"

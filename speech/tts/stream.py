@@ -29,7 +29,7 @@ class Stream:
     """
 
     def __init__(self, session: Session, text: Texts, patience: float | None) -> None:
-        if not isinstance(text, str | Iterable | AsyncIterable):
+        if isinstance(text, bytes | bytearray) or not isinstance(text, str | Iterable | AsyncIterable):
             raise SpeechError(f"expected a text or pieces of one, got {type(text).__name__}: pass strings")
         if patience is not None and not (isinstance(patience, Real) and 0 <= patience <= threading.TIMEOUT_MAX):
             raise SpeechError(f"expected a patience of 0 seconds or more, or none, got {patience!r}: correct it")

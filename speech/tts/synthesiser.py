@@ -191,6 +191,10 @@ class Synthesiser:
                 f"expected a model that takes voices up from recordings, this one has none of that: choose of "
                 f"{self._voices.known}"
             )
+        if not isinstance(recording, str | Path | Audio):
+            raise SpeechError(
+                f"expected a sound file or an Audio, got {type(recording).__name__}: wrap samples, Audio(samples, rate)"
+            )
         audio = recording if isinstance(recording, Audio) else read(recording)
         if audio.seconds > LONGEST_PROMPT:
             raise SpeechError(

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from types import TracebackType
+import sys
+from pathlib import Path
+from types import SimpleNamespace, TracebackType
 from typing import Self
 
 import numpy as np
 import pytest
 
-from speech.cli.outlet import Outlet
+from speech.cli.outlet import Outlet, Pipe
 from speech.errors import SpeechError
 
 
@@ -58,3 +60,12 @@ def test_an_interrupt_silences_a_speaker() -> None:
 def test_what_failed_first_is_what_is_said() -> None:
     with pytest.raises(KeyError):
         leave(Outlet(Full()), KeyError)
+
+
+def test_standard_output_on_a_full_disk_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("needs /dev/full, on which every write fails")
+    with Path("/dev/full").open("wb", buffering=0) as full:
+        monkeypatch.setattr(sys, "stdout", SimpleNamespace(buffer=full))
+        with pytest.raises(SpeechError, match="standard output, but No space left on device"):
+            Pipe(16000)

@@ -32,7 +32,7 @@ from speech.hub.checkpoint import save
 from speech.tts.model import SynthesiserModel
 from speech.tts.synthesiser import Synthesiser
 from tests.cli.conftest import COMMAND, ENVIRONMENT, ROOT
-from tests.sounds import said
+from tests.sounds import music, said
 from tests.tts.small import RATE, small_synthesiser
 
 TEXT = "Good morning, everyone. It is 5 o'clock here."
@@ -296,6 +296,9 @@ def test_a_recording_lends_its_voice(imitator: Path, tmp_path: Path) -> None:
         assert done.exit_code == 1 and told[name] in done.stderr and done.stderr.count("\n") == 1, done.stderr
     done = say(imitator, TEXT, "--out", tmp_path / "said.wav")
     assert done.exit_code == 1 and "expected a voice" in done.stderr
+    soundfile.write(tmp_path / "tune.wav", music(0.7), 16000)
+    done = say(imitator, TEXT, "--voice", tmp_path / "tune.wav", "--out", tmp_path / "said.wav")
+    assert done.stderr.startswith(f"speech: in {tmp_path}/tune.wav too little sounds to tell"), done.stderr
     soundfile.write(tmp_path / "good.flac", said(2.0), 16000)
     args = ["--voice", tmp_path / "good.flac", "--voice-text", "What is said.", "--out", tmp_path / "said.wav"]
     done = say(imitator, TEXT, *args, "--seed", 1)
@@ -316,6 +319,7 @@ def test_a_recogniser_does_not_speak(tiny: Path) -> None:
         ["a", "--out", "-", "--json"],
         ["a", "--out", "b.wav", "--speaker", "0"],
         ["a", "--seed", "x"],
+        ["a", "--voice-text", "of no recording"],
     ],
 )
 def test_wrong_usage_ends_with_2(args: list[str]) -> None:

@@ -80,3 +80,10 @@ def test_a_recording_is_judged_as_it_comes_and_no_longer_than_needed() -> None:
     short = VoiceShare()
     short.push(speech[: RATE // 2])
     assert short.share is None and not short.done
+
+
+def test_too_little_sound_to_tell_is_warned_of(recwarn: pytest.WarningsRecorder) -> None:
+    require_voice("a.wav", said(0.7))
+    assert not recwarn.list
+    with pytest.warns(UserWarning, match=r"in a\.wav too little sounds to tell whether somebody speaks"):
+        require_voice("a.wav", music(0.7))

@@ -5,12 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 import speech
+from speech.flow.model import Flow
 from speech.flow.stream import FlowSetup, FlowStream
+from speech.hub.checkpoint import load_folder
 from speech.hub.find import locate
 from speech.streaming.driver import Driver
 from speech.streaming.frames import Frames
+from speech.tts.render import Acoustics
+from speech.vocoder.model import Vocoder
 
 TEXT = "Good morning. One, two, three."
 
@@ -38,19 +43,34 @@ def test_whole_and_streamed_text_sound_alike(synthesiser: speech.Synthesiser, vo
     np.testing.assert_allclose(np.concatenate(parts), whole.samples, atol=1e-4)
 
 
-def test_chunks_of_codes_equal_the_whole(synthesiser: speech.Synthesiser) -> None:
-    """Mel frames of the same codes, and samples of the same mel frames, beside those of one call for all of them.
-
-    Both at once differ by less than can be heard: rounding moves the pitch, and the phase of the source sums that up.
-    """
-    flow, vocoder = synthesiser.model.flow, synthesiser.model.vocoder
-    voice = synthesiser._voices[synthesiser.voices[0]]
+def _chunked_and_whole(flow: Flow, vocoder: Vocoder, speaker: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """In chunks and by one call, of the same codes: mel frames, samples of the whole's mel frames, and samples."""
     tokens = torch.randint(flow.config.vocabulary, (30,), generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
-        mel = flow(tokens[None], voice.speaker[None]).data[0]
+        mel = flow(tokens[None], speaker[None]).data[0]
         sound = vocoder(Frames.whole(mel[None])).data[0].flatten()
-    stream = FlowStream(FlowSetup.of(flow), voice.speaker)
-    torch.testing.assert_close(torch.cat([stream.push(tokens), stream.flush()]), mel, atol=1e-4, rtol=0)
-    _, frames = synthesiser._setup.acoustics.chunks()
-    driver = Driver(vocoder, frames, shape=mel.shape[1:], outputs=())
-    torch.testing.assert_close(torch.cat([driver.push(mel), driver.flush()]).flatten(), sound, atol=1e-4, rtol=0)
+    stream, (_, frames) = FlowStream(FlowSetup.of(flow), speaker), Acoustics(flow, vocoder).chunks()
+    made = torch.cat([stream.push(tokens), stream.flush()])
+
+    def heard(mel: Tensor) -> Tensor:
+        driver = Driver(vocoder, frames, shape=mel.shape[1:], outputs=())
+        return torch.cat([driver.push(mel), driver.flush()]).flatten()
+
+    return [(made, mel), (heard(mel), sound), (heard(made), sound)]
+
+
+def test_chunks_of_codes_equal_the_whole(synthesiser: speech.Synthesiser) -> None:
+    """Each stage in float32. Both at once differ by rounding: it moves the pitch, which the source's phase sums up."""
+    model, voice = synthesiser.model, synthesiser._voices[synthesiser.voices[0]]
+    mel, sound, both = _chunked_and_whole(model.flow, model.vocoder, voice.speaker)
+    torch.testing.assert_close(*mel, atol=1e-4, rtol=0)
+    torch.testing.assert_close(*sound, atol=1e-4, rtol=0)
+    torch.testing.assert_close(*both, atol=1e-3, rtol=0)
+
+
+def test_chunks_of_codes_equal_the_whole_but_for_rounding() -> None:
+    """All the way from codes to samples, in float64."""
+    model = load_folder(locate("tts")).model.eval().double()
+    speaker = torch.randn(model.flow.config.speaker, generator=torch.Generator().manual_seed(0)).double()
+    for chunked, whole in _chunked_and_whole(model.flow, model.vocoder, speaker):
+        torch.testing.assert_close(chunked, whole, atol=1e-9, rtol=0)

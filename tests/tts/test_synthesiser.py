@@ -200,6 +200,8 @@ def test_bad_choices_are_told(synthesiser: Synthesiser) -> None:
         list(synthesiser.stream(["Hello. ", 3]))  # type: ignore[list-item]
     with pytest.raises(SpeechError, match="expected a text or pieces of one, got NoneType"):
         synthesiser.synthesize(None)  # type: ignore[arg-type]
+    with pytest.raises(SpeechError, match="expected a text or pieces of one, got bytes"):
+        synthesiser.synthesize(b"Hello.")  # type: ignore[arg-type]
     for patience in (-1, float("inf"), float("nan"), "long"):
         with pytest.raises(SpeechError, match="expected a patience of 0 seconds or more"):
             synthesiser.stream(["Hello."], patience=patience)  # type: ignore[arg-type]
@@ -235,6 +237,8 @@ def test_a_voice_is_taken_up_from_a_recording(synthesiser: Synthesiser) -> None:
             tall.add_voice("friend", Audio(samples, 24000))
     with pytest.raises(SpeechError, match="nobody seems to speak"):
         tall.add_voice("friend", Audio(noise, 24000))
+    with pytest.raises(SpeechError, match="expected a sound file or an Audio, got ndarray"):
+        tall.add_voice("friend", noise)  # type: ignore[arg-type]
     assert tall.voices == []
     tall.add_voice("friend", Audio(said(2.0, 24000), 24000))
     voice = tall._voices["friend"]

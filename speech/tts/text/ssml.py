@@ -119,7 +119,9 @@ class Markup:
         if not final and not tag and _may_become_tag(text):
             return 0
         opening = _OPENING.match(text)
-        if opening:
+        if opening and opening["name"] in _KNOWN | _PASSED_OVER:
+            self._warn(f'{opening[0]} is no whole tag (it ends with ">", values stand in quotes): it is read as text')
+        elif opening:
             self._warn(f"{opening[0]}> is not markup that is known here: it is read as text")
         length = opening.end() if opening else 1
         events += self._read(text[:length])

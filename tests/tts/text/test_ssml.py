@@ -57,7 +57,8 @@ def test_signs_that_are_no_markup_are_text_without_warning() -> None:
 def test_unknown_and_broken_markup_is_text_with_a_warning() -> None:
     for text, said, warned in [
         ("vector<int> x", "vector<int> x", "<int"),
-        ('x <break time="5', 'x <break time="5', "<break"),
+        ('x <break time="5', 'x <break time="5', "<break is no whole tag"),
+        ("x <break time=5/> y", "x <break time=5/> y", "values stand in quotes"),
         ("<emphasis>so</emphasis>", "so", "emphasis"),
         ("a</prosody>b", "ab", "closes nothing"),
         ('<prosody rate="x">a</prosody>', "a", 'got "x"'),
