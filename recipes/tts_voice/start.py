@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from recipes.tts_small.assemble import PARTS
+from recipes.tts_voice.folder import recordings
 from recipes.tts_voice.settings import VoiceSettings
 from speech.errors import SpeechError
 from speech.hub.checkpoint import load_folder
@@ -18,7 +19,8 @@ from speech.tts.layout import Vocabulary
 def start(settings: VoiceSettings) -> None:
     """Write the parts of the model where `init_from` of each looks for them, unless they are there.
 
-    Raises SpeechError where the work folder was begun for another voice, folder or model, or the model is damaged.
+    Raises SpeechError where the work folder was begun for another voice, folder or model, the folder holds no
+    recordings, or the model is damaged.
     """
     folder, data = settings.part("start"), Path(settings.raw.folder).expanduser()
     mark, model = folder / "run.json", settings.checkpoint
@@ -32,6 +34,7 @@ def start(settings: VoiceSettings) -> None:
                 "choose another work=... folder"
             )
         return
+    recordings(data)  # one that will not do is told before it is kept as what this work is about
     parts = load_folder(model).model
     states = {name: parts.get_submodule("tokenizer" if name == "content" else name).state_dict() for name in PARTS}
     states["lm"]["embed.weight"] = extended(states["lm"]["embed.weight"], settings.base.lm.vocabulary)

@@ -150,7 +150,7 @@ def make_folder(path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SpeechError(
-            f"expected a folder to write to, got {path}: {error.strerror or error}; choose another --output folder"
+            f"expected a folder to write to, got {path}: {error.strerror or error}; choose another folder"
         ) from error
 
 

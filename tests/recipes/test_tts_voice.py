@@ -127,6 +127,12 @@ def test_a_folder_becomes_a_voice_of_the_model(
         main([*arguments, "voice=ann"])
 
 
+def test_a_wrong_folder_can_be_corrected(folder: Path, model: Path, tmp_path: Path) -> None:
+    with pytest.raises(SpeechError, match="nowhere is none: check data="):
+        main(overrides(tmp_path / "nowhere", model, tmp_path / "work", "stage=prepare"))
+    main(overrides(folder, model, tmp_path / "work", "stage=prepare"))
+
+
 def test_weights_stay_that_are_frozen(folder: Path, model: Path, tmp_path: Path) -> None:
     arguments = overrides(folder, model, tmp_path, "tune=[lm]", "lm.frozen=[decoder,head]", "voice=ann")
     main([*arguments, "stage=prepare"])
