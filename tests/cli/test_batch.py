@@ -85,5 +85,5 @@ def test_a_failed_write_leaves_what_was_there(tmp_path: Path) -> None:
     assert path.read_text() == "first\n"
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.txt"]
     touch(tmp_path / "file")
-    with pytest.raises(SpeechError, match="--output"):
+    with pytest.raises(SpeechError, match="choose another folder"):
         write_whole(tmp_path / "file" / "a.txt", "x")

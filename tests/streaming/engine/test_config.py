@@ -16,7 +16,7 @@ from speech.streaming.engine.config import EngineConfig
     ("name", "value"),
     [
         *[("tick", x) for x in (-0.1, math.nan, math.inf, "1", None)],
-        *[("buckets", x) for x in ((), (2, 4), (1, 4, 4), (1, 2.5), (1, "2"), [1, 2], 4)],
+        *[("buckets", x) for x in ((), (2, 4), (1, 4, 4), (1, 4, 2), (1, 2.5), (1, "2"), [1, 2], 4)],
         *[("most_load", x) for x in (0, math.nan, "1")],
         *[("park_after", x) for x in (-1, math.nan)],
         *[("results", x) for x in (0, 2.5, True)],

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from speech.errors import SpeechError
 from speech.streaming.engine.config import EngineConfig
 from speech.streaming.engine.load import Cost, foreseen, measured, needed
 from tests.streaming.engine.small import FRONT, LSTM, SmallHost
@@ -114,21 +113,3 @@ def _used(cost: Cost, one: float, more: float, per_second: float, streams: int, 
 def test_buckets() -> None:
     config = EngineConfig(buckets=(1, 4, 16))
     assert [config.bucket(rows) for rows in (1, 2, 4, 5, 16)] == [1, 4, 4, 16, 16]
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"tick": -0.1},
-        {"park_after": -1.0},
-        {"most_load": 0.0},
-        {"results": 0},
-        {"buckets": ()},
-        {"buckets": (2, 4)},
-        {"buckets": (1, 4, 2)},
-        {"buckets": (1, 2, 2)},
-    ],
-)
-def test_a_config_that_cannot_be_is_refused(options: dict) -> None:
-    with pytest.raises(SpeechError, match="rise from 1"):
-        EngineConfig(**options)
