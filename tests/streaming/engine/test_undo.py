@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -59,6 +59,7 @@ def _begun(rig: Rig, kind: Kind, count: int) -> list[tuple[Session, Tensor, list
 
 @settings(max_examples=10, deadline=None)
 @given(count=st.integers(1, 9), bad=st.sets(st.integers(0, 8), max_size=3), padded=st.booleans())
+@example(count=9, bad={8}, padded=False)
 def test_those_whose_fault_it_is_break_off_and_the_others_give_what_they_give_alone(
     count: int, bad: set[int], padded: bool
 ) -> None:
@@ -78,7 +79,8 @@ def test_those_whose_fault_it_is_break_off_and_the_others_give_what_they_give_al
     counts = rig.scheduler.meter.counts
     guilty = len([i for i in bad if i < count])
     assert (counts["failed"], counts["ended"]) == (guilty, count - guilty) and rig.free == {9}
-    assert (counts["retried"] > 0) == (guilty > 0 and count > 1)
+    together = min(count, rig.scheduler.most)  # a ninth stream steps alone
+    assert (counts["retried"] > 0) == (together > 1 and any(i < together for i in bad))
 
 
 def test_a_batch_that_finds_no_room_goes_in_parts() -> None:
