@@ -27,11 +27,11 @@ class LiveStream(Closing):
     remark = ""
 
     def __init__(self, sample_rate: int, rate: int, voice: VoiceActivity | None = None) -> None:
+        if not isinstance(voice, VoiceActivity | None):
+            raise SpeechError(f"expected a VoiceActivity to watch for voice, got {voice!r}: pass one, or None")
         if voice and rate != SAMPLE_RATE:
             raise SpeechError(f"expected a model at {SAMPLE_RATE} Hz beside voice activity, got one at {rate} Hz")
         self.sample_rate, self.rate, self._voice = sample_rate, rate, voice
-        if not isinstance(voice, VoiceActivity | None):
-            raise SpeechError(f"expected a VoiceActivity to watch for voice, got {voice!r}: pass one, or None")
         if voice:
             voice.reset()
         self._resampler = Resampler(sample_rate, rate)  # all that can fail comes before a seat is taken

@@ -106,7 +106,10 @@ def test_a_hugging_face_folder(tmp_path: Path, tensors: dict[str, Tensor], words
 
 def test_options_of_other_recognisers_are_refused(file: Path) -> None:
     cases: list[tuple[dict[str, Any], str]] = [
-        ({"look_ahead": 80}, r"task, beam, prompt for the recogniser \S+, got look_ahead: leave that out"),
+        (
+            {"look_ahead": 80},
+            r"chunk, language, task, beam, prompt for the recogniser \S+, got look_ahead: leave that out",
+        ),
         ({"chunk": 300}, r"trained for \(80 ms\), got 300 ms"),
         ({"language": "tlh"}, "English"),
         ({"voice": "anna"}, "got voice: leave that out"),
