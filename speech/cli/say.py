@@ -41,6 +41,7 @@ def say(
     speed: synthesiser.Speed = 1.0,
     seed: Annotated[int | None, typer.Option("--seed", help="The same one says the same text the same way.")] = None,
     no_markup: synthesiser.NoMarkup = False,
+    normaliser: synthesiser.Normaliser = None,
     speaker: Annotated[
         str | None, typer.Option(metavar="NAME|NUMBER", help="One of `speech devices`; by default the system's.")
     ] = None,
@@ -54,7 +55,7 @@ def say(
     _check(out, speaker, as_json)
     if voice_text and voice is None:
         raise typer.BadParameter("it is what is said in the recording of --voice: give both", param_hint="--voice-text")
-    synthesizer = synthesiser.load(model, device, threads)
+    synthesizer = synthesiser.load(model, device, threads, normaliser)
     with noted():
         name = synthesizer.take_up(voice, voice_text)
     timings, opened = Timings(), False

@@ -16,17 +16,23 @@ if TYPE_CHECKING:
 Model = Annotated[str, typer.Option("--model", "-m", help="`tts` (bundled), a checkpoint folder, or a hub name.")]
 Speed = Annotated[float, typer.Option("--speed", metavar="X", help="0.25 to 4 times the voice's own.")]
 NoMarkup = Annotated[bool, typer.Option("--no-markup", help="Read tags such as <break> as text.")]
+Normaliser = Annotated[
+    str | None,
+    typer.Option(
+        "--normaliser", metavar="rules|grammar", help="What reads numbers, dates, ...; the grammar: pip install wetext."
+    ),
+]
 Threads = Annotated[int, typer.Option("--threads", min=1, metavar="N", help="CPU threads.")]
 
 
-def load(model: str, device: str | None, threads: int) -> Synthesiser:
+def load(model: str, device: str | None, threads: int, normaliser: str | None) -> Synthesiser:
     """A synthesiser as the options say. Raises SpeechError for what the model or the machine does not have."""
     import torch
 
     from speech.hub.load import load_synthesiser
 
     torch.set_num_threads(threads)
-    return load_synthesiser(model, device)
+    return load_synthesiser(model, device, normaliser=normaliser)
 
 
 @dataclass

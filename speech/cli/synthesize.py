@@ -54,6 +54,7 @@ def synthesize(
     speed: synthesiser.Speed = 1.0,
     seed: Annotated[int, typer.Option("--seed", help="The same one makes the same files.")] = 0,
     no_markup: synthesiser.NoMarkup = False,
+    normaliser: synthesiser.Normaliser = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Redo what is there already.")] = False,
     model: synthesiser.Model = "tts",
     device: recogniser.Device = None,
@@ -69,7 +70,7 @@ def synthesize(
         raise typer.BadParameter(f"expected one for each of {len(voices or [])} voices", param_hint="--voice-text")
     entries, faults = read_manifest(Path(manifest))
     make_folder(out)
-    usual = {"speed": speed, "seed": seed, "markup": not no_markup, "model": model}
+    usual = {"speed": speed, "seed": seed, "markup": not no_markup, "normaliser": normaliser, "model": model}
     results = Results(out)
     batch = Batch(verb="spoken", folder=out, home=Path(manifest).parent, as_json=as_json, failed=faults)
     jobs = [job for entry in entries for job in plan(entry, voices or [None], form, usual)]
@@ -77,7 +78,7 @@ def synthesize(
     batch.skipped = len(jobs) - len(todo)
     with batch.told():
         if todo:
-            synthesizer = synthesiser.load(model, device, threads)
+            synthesizer = synthesiser.load(model, device, threads, normaliser)
             for voice, text in zip(voices or [], voice_texts or [""] * len(voices or []), strict=True):
                 with noted():
                     batch.taken[voice, False] = synthesizer.take_up(voice, text)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from speech.streaming.precision import Kind
     from speech.tts.sampling import SamplingConfig
     from speech.tts.synthesiser import Synthesiser
+    from speech.tts.text.normalise import Normaliser
     from speech.vc.converter import Converter
 
 
@@ -44,6 +45,7 @@ def load(
     context: Context | None = None,
     sampling: Sampling | None = None,
     codes: SamplingConfig | None = None,
+    normaliser: str | Normaliser | None = None,
 ) -> Synthesiser: ...
 @overload
 def load(
@@ -69,6 +71,7 @@ def load(
     context: Context | None = None,
     sampling: Sampling | None = None,
     codes: SamplingConfig | None = None,
+    normaliser: str | Normaliser | None = None,
     target: str | Path | None = None,
     chunk: float | None = None,
     steps: int | None = None,
@@ -91,6 +94,7 @@ def load(
     context: Context | None = None,
     sampling: Sampling | None = None,
     codes: SamplingConfig | None = None,
+    normaliser: str | Normaliser | None = None,
     target: str | Path | None = None,
     chunk: float | None = None,
     steps: int | None = None,
@@ -136,6 +140,8 @@ def load(
     as long as all that is said (and its prompt), what is said is what a model of unbounded memory says.
     codes: how the language model's codes are chosen and, where it has draft heads, whether it drafts; by default as the
     model's own configuration says (`synthesiser.model.config.sampling`).
+    normaliser: what reads numbers, dates, ...: "rules" (the default), "grammar" (the rules and a larger grammar:
+    `pip install wetext`), or a function from text to readings: see `speech.tts.text.grammar.normaliser`.
 
     Of a converter:
     target: the default voice: one that the model has, a recording of it of a second or more, or a file that
@@ -144,13 +150,13 @@ def load(
 
     Raises:
         SpeechError: the model is unknown or damaged, or has no such look-ahead, decoder, language, voice, target or
-            chunk, or is not of the kind that an argument is for, or the device is not there or has no fp8.
+            chunk, or is not of the kind that an argument is for, or device or normaliser is not there, or no fp8.
     """
     folder = locate(name)
     family = read_config(folder)[0]
     given: dict[str, Any] = {"look_ahead": look_ahead, "decoder": decoder, "weights": weights, "cache": cache}
     given |= {"voice": voice, "voice_text": voice_text, "context": context, "sampling": sampling, "codes": codes}
-    given |= {"target": target, "chunk": chunk, "steps": steps}
+    given |= {"normaliser": normaliser, "target": target, "chunk": chunk, "steps": steps}
     given |= {"language": language, "task": task, "beam": beam, "prompt": prompt}
     loaders = {"recogniser": load_recogniser, "synthesiser": load_synthesiser, "converter": load_converter}
     return loaders[KINDS[family]](folder, device, dtype=dtype, **own_options(family, name, given))

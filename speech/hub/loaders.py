@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from speech.tts.reader import Reader
     from speech.tts.sampling import SamplingConfig
     from speech.tts.synthesiser import Synthesiser
+    from speech.tts.text.normalise import Normaliser
     from speech.vc.converter import Converter
 
 Device = str | torch.device | None
@@ -47,7 +48,7 @@ KINDS = {
 OPTIONS = {
     "fastconformer": ("look_ahead", "decoder", "weights", "cache"),
     "whisper": ("chunk", "language", "task", "beam", "prompt"),
-    "synthesiser": ("voice", "voice_text", "context", "sampling", "codes"),
+    "synthesiser": ("voice", "voice_text", "context", "sampling", "codes", "normaliser"),
     "converter": ("target", "chunk", "steps"),
 }
 """What can be chosen of a model of a family, besides device and dtype."""
@@ -108,6 +109,7 @@ def load_synthesiser(
     context: Context | None = None,
     sampling: Sampling | None = None,
     codes: SamplingConfig | None = None,
+    normaliser: str | Normaliser | None = None,
 ) -> Synthesiser:
     """`load` for a synthesiser of any name. Raises SpeechError for another kind of model too."""
     from speech.content.onnx import ONNXSpeakerEncoder, ONNXSpeechTokenizer
@@ -128,6 +130,7 @@ def load_synthesiser(
         context=context,
         sampling=sampling,
         codes=codes,
+        normaliser=normaliser,
     )
     if voice is not None:
         _choose(synthesiser, voice, voice_text)

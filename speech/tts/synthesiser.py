@@ -32,6 +32,8 @@ from speech.tts.session import Lanes, Session, Setup, Speech
 from speech.tts.stream import Stream, Texts
 from speech.tts.stretch import checked_speed
 from speech.tts.text.frontend import FrontEnd
+from speech.tts.text.grammar import normaliser as normaliser_of
+from speech.tts.text.normalise import Normaliser
 from speech.tts.voice import Voice, fitting, pack_voices, read_voices
 
 LONGEST_PROMPT = 30.0  # seconds
@@ -55,7 +57,9 @@ class Synthesiser:
 
     model: in evaluation mode. reader: text to ids. voices: by name, the default first. tokenizer, speaker: what
     `add_voice` needs. context, sampling: of the flow; smaller chunks speak earlier and cost more. codes: how they are
-    chosen, and whether drafts of them are. Raises SpeechError for drafts that the model has no heads for.
+    chosen, and whether drafts of them are. normaliser: how numbers, dates, abbreviations, ... are read: "rules" (the
+    default), "grammar" or a function, as `text.grammar.normaliser` says. Raises SpeechError for drafts that the model
+    has no heads for, and for a normaliser that is not there.
     """
 
     def __init__(
@@ -69,9 +73,10 @@ class Synthesiser:
         context: Context | None = None,
         sampling: Sampling | None = None,
         codes: SamplingConfig | None = None,
+        normaliser: str | Normaliser | None = None,
     ) -> None:
         self.model, self.reader = model, reader
-        self._tokenizer, self._speaker = tokenizer, speaker
+        self._tokenizer, self._speaker, self._normaliser = tokenizer, speaker, normaliser_of(normaliser)
         kind = Kind("voice", partial(fitting, model.config), pack_voices, read_voices)
         self._voices = Voices(kind, voices, lambda _, voice: self._setup.acoustics.forget(voice))
         acoustics, codes = Acoustics(model.flow, model.vocoder, context, sampling), codes or model.config.sampling
@@ -168,7 +173,8 @@ class Synthesiser:
     ) -> Session:
         """Begin a stream; options as of `synthesize`."""
         chosen = self._voices[voice or self._voices.default]
-        return Session(self._setup, chosen, checked_speed(speed), seed, FrontEnd(markup=markup), lanes, aligning)
+        front_end = FrontEnd(normaliser=self._normaliser, markup=markup)
+        return Session(self._setup, chosen, checked_speed(speed), seed, front_end, lanes, aligning)
 
     def take_up(self, voice: str | Path | None, text: str = "") -> str:
         """The name of a voice: one of `voices` (None: the default), or one that is added now, under its path as name.

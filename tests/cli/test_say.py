@@ -243,6 +243,16 @@ def test_odd_text_is_said_with_warnings(talker: Path, tmp_path: Path) -> None:
     assert read(tmp_path / "plain.wav").seconds > read(tmp_path / "said.wav").seconds
 
 
+def test_the_normaliser_is_chosen(talker: Path, synthesiser: Synthesiser, tmp_path: Path) -> None:
+    refused = say(talker, "Hello.", "--out", tmp_path / "a.wav", "--normaliser", "nemo")
+    assert refused.exit_code == 1
+    assert "expected rules, grammar or a function as normaliser, got 'nemo'" in refused.stderr
+    pytest.importorskip("wetext", reason="the grammar extra is not installed")
+    assert not say(talker, "It is 3:2.", "--out", tmp_path / "a.wav", "--normaliser", "grammar", "--seed", 0).exit_code
+    expected = synthesiser.synthesize("It is three to two.", seed=0).samples
+    np.testing.assert_allclose(read(tmp_path / "a.wav").samples, expected.clip(-1, 1), atol=2 / 32768)
+
+
 def test_other_bytes_than_text_are_told_after_what_came_before(talker: Path, tmp_path: Path) -> None:
     (tmp_path / "latin.txt").write_bytes(b"A caf\xc3\xa9 here. Another caf\xe9 there.")
     done = say(talker, "--file", tmp_path / "latin.txt", "--out", tmp_path / "said.wav")

@@ -58,6 +58,21 @@ def test_lines_become_files(talker: Path, synthesiser: Synthesiser, tmp_path: Pa
     assert not list((tmp_path / "out").glob(".*"))
 
 
+def test_another_normaliser_makes_other_files(talker: Path, tmp_path: Path) -> None:
+    pytest.importorskip("wetext", reason="the grammar extra is not installed")
+    lines, said = write(tmp_path / "lines.txt", "It is 3:2."), []
+    for how in ([], ["--normaliser", "grammar"], ["--normaliser", "grammar"], []):
+        done = synthesize(talker, lines, "--out", tmp_path / "out", *how)
+        assert done.exit_code == 0, done.stderr
+        (record,) = results(tmp_path / "out").values()
+        said.append(
+            (" ".join(word["text"] for word in record["words"]), record["normaliser"], "1 spoken" in done.stderr)
+        )
+    plain = ("It is three two", None, True)
+    read_by_grammar = "It is three to two", "grammar"
+    assert said == [plain, (*read_by_grammar, True), (*read_by_grammar, False), plain]
+
+
 def test_plain_lines_in_each_of_several_voices(talker: Path, tmp_path: Path) -> None:
     lines = b"Said first.\n\nSaid second.\n"
     voices = ["--voice", "plain", "--voice", "prompted"]

@@ -51,11 +51,13 @@ def second(folder: Path, fixtures: Path) -> Path:
 
 
 def third_version(folder: Path) -> Path:
-    """A CosyVoice 3 of random weights, its speech tokenizer and speaker encoder as ONNX files."""
+    """A CosyVoice 3 of random weights, always the same, its speech tokenizer and speaker encoder as ONNX files."""
     folder.mkdir()
-    torch.save(foreign(3, text=700, codes=9), folder / "llm.pt")
-    torch.save(third(), folder / "flow.pt")
-    torch.save(public_hift(causal=True), folder / "hift.pt")
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        torch.save(foreign(3, text=700, codes=9), folder / "llm.pt")
+        torch.save(third(), folder / "flow.pt")
+        torch.save(public_hift(causal=True), folder / "hift.pt")
     (folder / "cosyvoice3.yaml").write_text(YAML.replace("attention_head_dim: 32", "dim_head: 8"))
     text(folder / "CosyVoice-BlankEN", {"hidden_size": 16, "num_attention_heads": 4})
     onnx(folder / "speech_tokenizer_v3.onnx", Codes(), feats=torch.randn(1, 128, 20), length=torch.tensor([20]).int())

@@ -6,7 +6,7 @@ percentages, units, feet and inches, telephone numbers, versions, scientific not
 a king, titles, street and other abbreviations, initialisms, mixed letters and digits, addresses of pages, mail and
 files, and symbols. Numbers are read in the American way. What has no reading is left out; nothing raises.
 
-A `Normaliser` is any function from text to readings, so that a larger grammar (WeText, NeMo) can take this one's place.
+A `Normaliser` is any function from text to readings, so that others can take this one's place: see `grammar`.
 """
 
 from __future__ import annotations
