@@ -1,9 +1,9 @@
 """Written English to spoken words by the rules of `normalise` and a larger grammar, or by a function of the user's.
 
 The grammar is WeTextProcessing's, run by the library wetext. It gives a text as it is said, without telling which words
-are which: those that it leaves as they are show where the others belong. What a single rule reads as a whole stays with
-the rules, so does what the grammar leaves alone or with digits and symbols in it; the rest is the grammar's, such as
-scores, ratios and products, which the rules take apart.
+are which: those that it leaves as they are show where the others belong. A stretch of which the rules leave nothing as
+it is written stays with the rules, so does what the grammar leaves alone or with digits and symbols in it; the rest is
+the grammar's, such as "No 5" and "Sat", since the rules expand no abbreviation that might be another word.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ _ASKED = re.compile(r"""(?:[^\W_]|[\s.,:;!?'"()%\xd7])+""")
 """Letters, digits and the signs of sentences and numbers. Others a grammar names, as in "asterisk asterisk" for bold
 type; of hyphens the rules know which are ranges."""
 _EDGE = r"""[\s.,;:!?"'()-]*"""
+_MARKS = " \n.,;!?\"'()"
 _FRAMED = re.compile(f"({_EDGE})(.*?)({_EDGE})", re.DOTALL)
 
 
@@ -95,7 +96,7 @@ def _wetext() -> Callable[[str], str]:
 
     def say(text: str) -> str:
         try:
-            return normalize(text).replace('\\"', '"')
+            return str(normalize(text)).replace('\\"', '"')
         except Exception:  # of many kinds, where it has no path through the text
             return text
 
@@ -137,9 +138,8 @@ def _chosen(rules: list[Reading], grammar: list[Reading]) -> list[Reading]:
     """One of two readings of a stretch. What stands around the words, such as a final period, is as the rules say."""
     written = "".join(reading.written for reading in grammar)
     spoken = "".join(reading.spoken for reading in grammar)
-    words = [reading for reading in rules if any(c.isalnum() for c in reading.written)]
-    whole = len(words) == 1 and words[0].spoken.strip() != words[0].written.strip()
-    if whole or spoken.split() == written.split() or not _ASKED.fullmatch(written):
+    left = any(part.written.strip(_MARKS) and part.written.split() == part.spoken.split() for part in rules)
+    if not left or spoken.split() == written.split() or not _ASKED.fullmatch(written):
         return rules
     _, said, _ = _framed(spoken)
     if not _SAID.fullmatch(said):

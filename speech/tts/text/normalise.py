@@ -1,10 +1,11 @@
 # ruff: noqa: RUF001
 """Written English to spoken words.
 
-Covered: cardinal, ordinal, decimal and negative numbers, fractions, ranges, years and decades, dates, times, money,
-percentages, units, feet and inches, telephone numbers, versions, scientific notation, Roman numerals after a noun or
-a king, titles, street and other abbreviations, initialisms, mixed letters and digits, addresses of pages, mail and
-files, and symbols. Numbers are read in the American way. What has no reading is left out; nothing raises.
+Covered: cardinal, ordinal, decimal and negative numbers and their sizes ("3.5M"), fractions, ranges, ratios, scores and
+products, comparisons, years and decades, dates, days of the week, times and durations, money, percentages, units and
+rates, feet and inches, telephone numbers, versions, scientific notation, Roman numerals after a noun or a name, titles,
+street and other abbreviations, states with their ZIP code, initialisms, mixed letters and digits, addresses of pages,
+mail and files, and symbols. Numbers are read in the American way. What has no reading is left out; nothing raises.
 
 A `Normaliser` is any function from text to readings, so that others can take this one's place: see `grammar`.
 """
@@ -16,8 +17,8 @@ import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from speech.tts.text import names, quantities
-from speech.tts.text.numbers import digits
+from speech.tts.text import dates, names, quantities, signs
+from speech.tts.text.numbers import cardinal
 from speech.tts.text.rule import Rule
 from speech.tts.text.tables import STARTERS, SYMBOLS
 
@@ -32,9 +33,9 @@ class Reading:
 
 Normaliser = Callable[[str], Sequence[Reading]]
 
-_RULES: tuple[Rule, ...] = (*names.ADDRESSES, *quantities.RULES, *names.RULES)
+_RULES: tuple[Rule, ...] = (*names.ADDRESSES, *dates.RULES, *signs.RULES, *quantities.RULES, *names.RULES)
 _LETTER = "[^\\W\\d_²³¹¼-¾⁰-₉⅐-ↈ①-⓿㈠-㊿]"
-_TOKEN = re.compile(rf"(?P<word>{_LETTER}+(?:'{_LETTER}+)*)|(?P<digit>\d)|\s+|.", re.DOTALL)
+_TOKEN = re.compile(rf"(?P<word>{_LETTER}+(?:'{_LETTER}+)*)|(?P<digits>\d+)|\s+|.", re.DOTALL)
 _JOINED = ("-", "'", '"')
 _KEPT = frozenset(".,!?;:'\"-–—。、")
 _ENDING = re.compile(r"[\"')\]]*(?:\s*\Z|\s+(?:" + "|".join(STARTERS) + r")(?![\w.]))")
@@ -92,8 +93,8 @@ def _spaced(match: re.Match[str], spoken: str) -> str:
 def _plain(match: re.Match[str]) -> str:
     """A token that no rule reads: words and punctuation stay, symbols have names or vanish."""
     token = match[0]
-    if match["digit"]:
-        return f" {digits(token)} "
+    if match["digits"]:
+        return f" {cardinal(token)} "
     marked = token in _KEPT or unicodedata.category(token[0]) in {"Mn", "Mc", "Co"}
     if match["word"] or marked:
         return token

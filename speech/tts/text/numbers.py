@@ -20,6 +20,16 @@ VULGAR = "[¼-¾⅐-⅞↉]"
 RAISED = "(?:[⁺⁻]?[⁰¹²³⁴-⁹]+|ⁿ)"
 """A regular expression for exponents of raised characters."""
 
+NUMBER = (
+    rf"(?:(?:(?:\d{{1,3}}(?:,\d{{3}})+|\d+) ?)?{VULGAR}"
+    r"|(?:\d{1,3}(?:,\d{3})+(?!\d)(?:\.\d+)?|[1-9]\d{0,2}(?: \d{3})* 000(?! ?\d)|\d+(?:\.\d+)?|(?<![\w.])\.\d+)"
+    rf"{RAISED}?)"
+)
+"""A regular expression for whole numbers, decimals and fractions of one character, with thousands separators."""
+
+SIGN = r"(?:(?<![\w.)%°])[-−+])?"
+"""A regular expression for the sign in front of a number, if there is one."""
+
 _PARTS = re.compile(rf"(?P<sign>[-−+]?)(?P<whole>.*?) ?(?P<vulgar>{VULGAR}?)(?P<raised>{RAISED}?)")
 
 
@@ -52,12 +62,12 @@ def number(text: str) -> str:
         spoken = mixed(whole, above, below)
     else:
         spoken = f"{cardinal(whole) if whole else ''}{' point ' if decimals else ''}{digits(decimals)}"
-    said = ["minus"] if parts["sign"] in {"-", "−"} else []
-    return " ".join([*said, spoken.strip(), *([power(parts["raised"])] if parts["raised"] else [])])
+    said = [{"": "", "+": "plus"}.get(parts["sign"], "minus")]
+    return " ".join([*said, spoken.strip(), *([power(parts["raised"])] if parts["raised"] else [])]).lstrip()
 
 
 def power(raised: str) -> str:
-    """An exponent of raised characters: "²" -> "squared", "⁻³" -> "to the power of minus three"."""
+    """An exponent, of raised characters or plain ones: "²" -> "squared", "⁻³" -> "to the power of minus three"."""
     plain = unicodedata.normalize("NFKC", raised)
     return _POWERS.get(plain) or f"to the power of {plain.upper() if plain.isalpha() else number(plain)}"
 
@@ -88,7 +98,7 @@ def plural(word: str) -> str:
 def fraction(above: str, below: str) -> str:
     """A fraction: ("3", "4") -> "three quarters", ("1", "2") -> "one half"; odd ones "three over two hundred"."""
     part = int(below)
-    if not 2 <= part <= 100 or int(above) >= part * 10:
+    if not 2 <= part <= 100 or int(above) >= part * 10 or int(above) > part > 20:
         return f"{cardinal(above)} over {cardinal(below)}"
     one, many = _DENOMINATORS.get(part) or (ordinal(below), plural(ordinal(below)))
     return f"{cardinal(above)} {one if int(above) == 1 else many}"

@@ -20,6 +20,11 @@ def rule(pattern: str, say: Callable[[re.Match[str]], str | None]) -> Rule:
     return Rule(re.compile(pattern), say)
 
 
+def before(match: re.Match[str]) -> str:
+    """The end of the text in front of a match."""
+    return match.string[max(0, match.start() - 20) : match.start()]
+
+
 def one_of(words: object) -> str:
     """A regular expression for any of the words, the longest first."""
     return "|".join(re.escape(word) for word in sorted(map(str, words), key=len, reverse=True))  # type: ignore[call-overload]

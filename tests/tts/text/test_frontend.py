@@ -28,7 +28,7 @@ def test_a_marked_up_text() -> None:
         ("Hi doctor Smith, cat, costs three dollars and fifty cents.", 1.0, 0.0),
         ("", 1.0, 1.0),
         ("Then", 1.0, 0.0),
-        ("on five sixths we rest.", 0.75, 0.0),
+        ("on May sixth we rest.", 0.75, 0.0),
         ("one two and the web, et cetera.", 1.0, 0.4),
         ("Bye", 1.0, 0.0),
     ]

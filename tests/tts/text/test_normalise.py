@@ -168,6 +168,144 @@ It costs 5. OK? | It costs five. OK?
 don't | don't
 “quoted” | "quoted"
 😀 hi 👍🏽 | hi
+a 128bit number | a one hundred twenty-eight bit number
+250k users | two hundred fifty thousand users
+3.5M downloads | three point five million downloads
+3M says so | three M says so
+a 7B model with 1.3B parameters | a seven B model with one point three billion parameters
+5m people | five million people
+1.5bn | one point five billion
+10k steps a day, a 10K race | ten thousand steps a day, a ten K race
+The ratio is 16:9. | The ratio is sixteen to nine.
+scale 1:1000 | scale one to one thousand
+Psalm 23:1 | Psalm twenty-three one
+Genesis 1:1-5 | Genesis one one to five
+a 45:30 run | a forty-five thirty run
+3:45.67 | three forty-five point six seven
+60:40 split | sixty to forty split
+1-800-FLOWERS | one, eight hundred, FLOWERS
+call 911 | call nine one one
+020 7946 0958 | zero two zero, seven nine four six, zero nine five eight
+978-3-16-148410-0 | nine seven eight, three, sixteen, one four eight four one zero, zero
+a 2in pipe | a two inch pipe
+5ft 8in | five feet eight inches
+a 6" pipe, 3/4" | a six inch pipe, three quarters inch
+He said "I am 6" and left | He said "I am six" and left
+12" x 12" | twelve inches by twelve inches
+3-in-1 | three-in-one
+I have 5 in my bag | I have five in my bag
+a 10-in. pan, 6 in. pipes | a ten inch pan, six inch pipes
+6 ft. tall | six feet tall
+6 lbs. of flour | six pounds of flour
+2 tbsp. sugar | two tablespoons sugar
+5.5%-6% | five point five percent to six percent
+10% - 20% | ten percent to twenty percent
+the 10th-12th | the tenth to twelfth
+1990s-2000s | nineteen nineties to two thousands
+20k-30k | twenty K to thirty K
+$100K-$200K | one hundred thousand dollars to two hundred thousand dollars
+10:00 - 11:30 | ten o'clock to eleven thirty
+5 – 10 | five to ten
+from 2019 - 2021 | from twenty nineteen to twenty twenty-one
+7-4=3 | seven minus four equals three
+2025b-1 | two thousand twenty-five B-one
+Llama-3.1-8B | Llama-three point one eight B
+Q1-Q3 | Q one to Q three
+noon-1pm | noon to one P M
+1000x faster, a 10x engineer | one thousand times faster, a ten X engineer
+3x a day | three times a day
+2x4 | two by four
+two 2x4s | two two by fours
+10 cm x 20 cm | ten centimeters by twenty centimeters
+2 x 3 = 6 | two times three equals six
+1920×1080 | one thousand nine hundred twenty by one thousand eighty
+5 * 3 | five times three
+2**10 | two to the power of ten
+x^2 + 1 | X squared plus one
+10 / 2 = 5 | ten divided by two equals five
+5>3 | five greater than three
+x <= 5 | x less than or equal to five
+if x != 5 | if x does not equal five
+120/80 | one hundred twenty over eighty
+10/10 | ten out of ten
+4/5 stars | four out of five stars
+4.5/5 | four point five out of five
+50/50 | fifty fifty
+the 2023/24 season | the twenty twenty-three twenty-four season
+401(k) | four oh one K
+1080p | ten eighty P
+GPT-4o and GPT-3.5 | G P T four O and G P T three point five
+i7-8700K | I seven eight thousand seven hundred K
+PM2.5 | P M two point five
+F-16s and MP3s | F sixteens and M P threes
+FY2024 | F Y twenty twenty-four
+H.264 | H two hundred sixty-four
+the 49ers | the forty-niners
+M&Ms | M and M's
+C# and C++17 | C sharp and C plus plus seventeen
+ASP.NET and .NET | A S P dot net and dot net
+a .txt file | a dot txt file
+N/A, I/O and TCP/IP | N A, I O and T C P I P
+he/she | he or she
+b/c | because
+cats vs dogs | cats versus dogs
+Open Mon-Fri | Open Monday to Friday
+Mon.-Fri. | Monday to Friday.
+Mon, Wed & Fri | Monday, Wednesday and Friday
+Sat 9am-noon | Saturday nine A M to noon
+on Sat. | on Saturday.
+Wed the bride; the Sun rises; he Sat down | Wed the bride; the Sun rises; he Sat down
+Jan-Mar | January to March
+in Nov | in November
+Jan 3-5 | January third to fifth
+January 3–5, 2024 | January third to fifth, twenty twenty-four
+5-7 Nov 2024 | November fifth to seventh, twenty twenty-four
+Dec 25 - Jan 1 | December twenty-fifth to January first
+11/22/24 | November twenty-second, twenty twenty-four
+on 4/7 | on April seventh
+on 9/11 | on nine eleven
+2024-11-22T10:00Z | November twenty-second, twenty twenty-four ten o'clock U T C
+12.30pm | twelve thirty P M
+10:00:00 | ten o'clock
+in 1066 | in ten sixty-six
+c. 1900 | circa nineteen hundred
+for 30s, the 30s | for thirty seconds, the thirties
+1h30m | one hour thirty minutes
+1h 30m | one hour thirty minutes
+1.234.567 | one million two hundred thirty-four thousand five hundred sixty-seven
+1_000 | one thousand
++5% | plus five percent
+GMT-5 | G M T minus five
+10,50 € | ten euros and fifty cents
+EUR 5 | five euros
+A$5 | five Australian dollars
+a $5 million fine | a five million dollar fine
+a $3.50 fee | a three dollar and fifty cent fee
+a 5 km run | a five kilometer run
+the 100m dash | the one hundred meter dash
+$10/hr | ten dollars per hour
+$5/mo., 5/day. | five dollars per month, five per day.
+5 days/week | five days per week
+90 mg/dL | ninety milligrams per deciliter
+5 mg/kg/day | five milligrams per kilogram per day
+speed in km/h | speed in kilometers per hour
+per kWh | per kilowatt hour
+2000mAh | two thousand milliamp hours
+64GiB | sixty-four gibibytes
+5yo | five year old
+San Jose, CA 95112 | San Jose, California nine five one one two
+Washington, D.C. 20001 | Washington, D C two zero zero zero one
+12 Main St, Springfield | twelve Main street, Springfield
+in St Louis | in saint Louis
+5th Ave, Apt. 4B | fifth avenue, apartment four B
+100 N. Main St. | one hundred north Main street.
+200 W 42nd St | two hundred west forty-second street
+Ave Maria | Ave Maria
+type II diabetes | type two diabetes
+page iv | page four
+Rocky III | Rocky three
+an IV drip | an I V drip
+#MeToo | hashtag Me Too
 """
 
 
@@ -182,7 +320,9 @@ def test_readings_together_are_the_text() -> None:
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.text(st.sampled_from("01259 ,.:/-'\"$€%°aAIVXKkms&#@<>½²⁻ⁿ①Ⅳπ+^~\n"), max_size=30) | st.text(max_size=20))
+@given(
+    st.text(st.sampled_from("01259 ,.:/-'\"$€%°aAIVXKkmsx&#@<>=*_–½²⁻ⁿ①Ⅳπ+^~\n"), max_size=30) | st.text(max_size=20)
+)
 def test_any_text_is_read_and_no_digit_is_left(text: str) -> None:
     text = clean(text)
     assert "".join(reading.written for reading in read(text)) == text
