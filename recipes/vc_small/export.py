@@ -38,12 +38,11 @@ def example_targets(settings: ConverterSettings, model: ConverterModel) -> dict[
         for cut in audio.cuts():
             if cut.duration >= SHORTEST:
                 spoken[owner(cut)].append((cut.duration, cut.id, audio.audio(cut)))
-    assert model.speaker is not None
     targets = {}
     for name in list(spoken)[: settings.raw.export.targets]:
         longest = sorted(spoken[name], key=lambda row: row[:2], reverse=True)[:RECORDINGS]
         recordings = [Audio(samples, RATE) for *_, samples in longest]
-        targets[name] = take_up(recordings, model.speaker, settings.mel, SECONDS)
+        targets[name] = take_up(recordings, model, SECONDS)
     return targets
 
 

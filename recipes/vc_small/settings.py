@@ -15,6 +15,7 @@ from speech.audio.mel import MelConfig
 from speech.content.campplus import CAMPPlusConfig
 from speech.content.encoder import ContentConfig
 from speech.errors import SpeechError
+from speech.vc.matching import MatchConfig
 from speech.vc.model import ConverterModelConfig
 from speech.vc.network import ConverterConfig
 from speech.vocoder.hift import HiFTConfig
@@ -25,6 +26,7 @@ class ConverterSettings(SpeechSettings):
     """One run of the recipe. Stages that are `tts_small`'s find their parts under the same names."""
 
     network: ConverterConfig
+    matching: MatchConfig
     convert_optim: ConvertOptimConfig
     convert_crops: PairConfig
     perturb: PerturbConfig
@@ -34,7 +36,7 @@ class ConverterSettings(SpeechSettings):
     def model(self) -> ConverterModelConfig:
         """All parts together. Raises SpeechError where they do not fit one another."""
         return ConverterModelConfig(
-            self.content, "said", self.network, (1.0, 0.0), self.vocoder, self.mel, self.speaker
+            self.content, "said", self.network, (1.0, 0.0), self.vocoder, self.mel, self.speaker, self.matching
         )
 
 
@@ -57,6 +59,7 @@ def compose_settings(overrides: list[str]) -> ConverterSettings:
         content=content,
         speaker=speaker,
         network=replace(network, given=content.width("said"), speaker=speaker.dim, mel=mel.features),
+        matching=typed(MatchConfig, raw.convert.matching, "convert.matching"),
         convert_optim=typed(ConvertOptimConfig, raw.convert.optim, "convert.optim"),
         convert_crops=typed(PairConfig, raw.convert.crops, "convert.crops"),
         perturb=typed(PerturbConfig, raw.convert.perturb, "convert.perturb"),

@@ -40,5 +40,6 @@ class Conditions(Streaming):
         return state
 
     def step(self, frames: Frames, state: State, slots: Tensor) -> Frames:
-        target = Target(**{name: chosen(cells, slots) for name, cells in state.items()})
+        cells = {name: chosen(cells, slots) for name, cells in state.items()}
+        target = Target(cells["speaker"], cells["keys"], cells["values"], cells.get("padding"))
         return frames.like(self.timbre.conditions(frames.data, target))

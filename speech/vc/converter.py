@@ -23,7 +23,7 @@ from speech.errors import SpeechError
 from speech.vc.host import ConverterHost
 from speech.vc.model import ConverterModel, ConverterModelConfig
 from speech.vc.session import ConversionStream, Latency, Setup
-from speech.vc.timbre import PromptConfig, Target
+from speech.vc.timbre import Match, PromptConfig, Target
 from speech.vc.voice import (
     PROMPT,
     TargetVoice,
@@ -165,7 +165,7 @@ class Converter:
             )
         config = self.model.config
         seconds = PROMPT if isinstance(config.network.timbre, PromptConfig) else 0.0
-        self._voices.keep(name, take_up(recordings, self._speaker, config.mel, seconds))
+        self._voices.keep(name, take_up(recordings, self.model, seconds))
 
     def save_target(self, name: str, path: str | Path) -> None:
         """Write a target to a `.safetensors` file, so that it need not be taken up from its recordings again.
@@ -192,6 +192,8 @@ class Converter:
             with torch.no_grad():
                 mel = voice.mel[None].to(device) if len(voice.mel) else None
                 target = self._network.target(voice.speaker[None].to(device), mel)
+            if voice.match is not None and self.model.config.matching:
+                target = replace(target, match=Match(*(x.to(device) for x in voice.match)))
             if device.type == "cuda":  # who copies it to a stream may do so in another CUDA stream
                 torch.cuda.current_stream(device).synchronize()
             self._targets[name] = target

@@ -15,6 +15,7 @@ from speech.content.wavlm import WavLMSpeakerConfig, WavLMSpeakerEncoder
 from speech.errors import SpeechError
 from speech.streaming.module import Pointwise, Sequential, Streaming
 from speech.streaming.resample import Resample
+from speech.vc.matching import Colour, MatchConfig, TuneMatch
 from speech.vc.network import ConverterConfig, ConverterNetwork
 from speech.vocoder.hift import HiFTConfig
 from speech.vocoder.model import vocoder
@@ -30,7 +31,8 @@ class ConverterModelConfig:
 
     form: of what a `ContentEncoder` gives, see there. level: the vocoder reads slope * mel + offset of the network's
     mel frames. mel: of reference recordings. speaker: None where the part that makes speaker vectors of recordings is
-    not there. Raises SpeechError for parts that do not fit one another.
+    not there. matching: what is matched of targets besides (`vc.matching`), where content is "said"; None for nothing.
+    Raises SpeechError for parts that do not fit one another.
     """
 
     content: U2PPConfig | ContentConfig = field(default_factory=U2PPConfig)
@@ -40,10 +42,13 @@ class ConverterModelConfig:
     vocoder: VocosConfig | HiFTConfig = field(default_factory=VocosConfig)
     mel: MelConfig = MEANVC_MEL
     speaker: CAMPPlusConfig | WavLMSpeakerConfig | None = None
+    matching: MatchConfig | None = None
 
     def __post_init__(self) -> None:
         network, mel, voice = self.network, self.mel, self.vocoder
         content, taken = self.content, network.given or network.content
+        if self.matching and self.form != "said":
+            raise SpeechError(f"expected content of the form said for matching, got {self.form}: leave matching out")
         width = content.width(self.form) if isinstance(content, ContentConfig) else content.dim
         if width != taken:
             raise SpeechError(
@@ -118,10 +123,13 @@ class ConverterModel(nn.Module):
 
         contents: of `contents`; network: of `ConverterNetwork.pipeline`. The stages: `resampling_in`, `content`,
         `network`, `vocoder`, `resampling_out`; of these the resampling ones are left out where there is nothing to
-        resample.
+        resample. Around the network, where something is matched: `tune` and `colour`.
         """
         own_in, own_out, device = self.config.sample_rate, self.config.vocoder.sample_rate, self.network.noise.device
         stages: dict[str, nn.Module] = {"content": contents, "network": network}
+        if self.config.matching:
+            tune = TuneMatch(self.config.matching, self.config.content.frame)
+            stages = {"content": contents, "tune": tune, "network": network, "colour": Colour(self.config.network.mel)}
         stages["vocoder"] = Sequential(level=Pointwise(self._leveled), vocoder=self.vocoder)
         if sample_rate != own_in:
             stages = {"resampling_in": Resample(sample_rate, own_in).to(device), **stages}

@@ -149,7 +149,7 @@ class ConversionStream(Closing):
 
     @target.setter
     def target(self, name: str) -> None:
-        target, room = self._targets(name), self._kept["keys"].shape[3]
+        target, room = self._targets(name), self._kept["network"]["timbre"]["keys"].shape[3]
         if target.room > room:
             raise SpeechError(
                 f"expected a target with at most {room} frames of references, which this stream has room for, "
@@ -159,8 +159,8 @@ class ConversionStream(Closing):
 
     @property
     def _kept(self) -> State:
-        """Where the targets of all streams of the lane lie."""
-        return self._lane.arena.state["network"]["timbre"]
+        """Where, among all else, the targets of all streams of the lane lie."""
+        return self._lane.arena.state
 
     def push(self, samples: np.ndarray) -> np.ndarray:
         """Take mono samples [n] at `sample_rate` Hz, float32 in [-1, 1] or int16; returns the output for this time.
@@ -237,7 +237,9 @@ class ConversionStream(Closing):
         """Let the next step be in the voice of the target that is wanted now."""
         target = self._chosen[1]
         if target is not self._written:
-            target.write(self._kept, self._driver.seat.slot)
+            target.write(self._kept["network"]["timbre"], self._driver.seat.slot)
+            if target.match is not None:
+                target.match.write(self._kept, self._driver.seat.slot)
             self._written = target
 
     def _keep(self, y: Tensor) -> None:

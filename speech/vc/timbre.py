@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -14,18 +15,35 @@ from speech.kernels.linear import Linear
 from speech.streaming.module import State
 
 
+class Match(NamedTuple):
+    """Of a target. tune: [], the mean f0 while there is a voice, in the scale of content that is "said". gain, offset:
+    [mel], which make of a band of what the network made what the target's has."""
+
+    tune: Tensor
+    gain: Tensor
+    offset: Tensor
+
+    def write(self, state: State, slots: int | Tensor) -> None:
+        """Put it where the streams in `slots` keep theirs. state: of `ConverterModel.pipeline`."""
+        state["tune"]["target"][slots] = self.tune
+        state["colour"]["contrast"][slots] = self.gain - 1
+        state["colour"]["offset"][slots] = self.offset
+
+
 @dataclass(frozen=True)
 class Target:
     """A voice as the network needs it, computed once: one of many rows, or one row for all.
 
     speaker: [b, s], the speaker vector. keys, values: of all l cross attentions, [b, l, h, p, e]. padding: [b, p] bool,
-    which of them do not count, where rows have prompts of unequal length. The state of a stream has the same fields.
+    which of them do not count, where rows have prompts of unequal length. The state of a stream has the same fields,
+    all but match, which is what is matched of it besides, of one row.
     """
 
     speaker: Tensor
     keys: Tensor
     values: Tensor
     padding: Tensor | None = None
+    match: Match | None = None
 
     @property
     def room(self) -> int:

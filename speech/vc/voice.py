@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,14 +21,18 @@ from speech.content.reference import RATE, SILENCE, SpeakerEncoder, mean_vector,
 from speech.content.voiced import require_voice
 from speech.errors import SpeechError
 from speech.streaming.frames import Frames
-from speech.vc.model import ConverterModelConfig
-from speech.vc.timbre import PromptConfig
+from speech.vc.matching import measured
+from speech.vc.model import ConverterModel, ConverterModelConfig
+from speech.vc.timbre import Match, PromptConfig
 
 SHORTEST, LONGEST = 1.0, 60.0
 """Seconds that a reference recording must have, and that are heard of a longer one."""
 
 PROMPT = 20.0
 """Seconds of mel frames that are kept of all references of a voice together."""
+
+MATCHED = 10.0
+"""Seconds of all references of a voice together that are converted into it, for what is to be matched."""
 
 FULL_SCALE, CLIPPED = 0.999, 1e-3
 """Samples from this level on are cut off; a recording with a larger share of them is clipped."""
@@ -42,10 +46,12 @@ So low that a single speaker raises no alarm, at the price that many a pair goes
 
 @dataclass(frozen=True, eq=False)
 class TargetVoice:
-    """A speaker to convert to. speaker: [s], the speaker vector; mel: [p, bands], mel frames of the references."""
+    """A speaker to convert to. speaker: [s], the speaker vector; mel: [p, bands], mel frames of the references; match:
+    what is matched of him, for a model that does so."""
 
     speaker: Tensor
     mel: Tensor
+    match: Match | None = None
 
 
 def fitting(config: ConverterModelConfig, name: str, voice: TargetVoice) -> TargetVoice:
@@ -54,7 +60,10 @@ def fitting(config: ConverterModelConfig, name: str, voice: TargetVoice) -> Targ
     fits = voice.speaker.shape == (network.speaker,) and voice.mel.shape[1:] == (network.mel,)
     if isinstance(network.timbre, PromptConfig) and not len(voice.mel):
         fits = False
-    if not fits or not voice.speaker.isfinite().all() or not voice.mel.isfinite().all():
+    if config.matching and [list(x.shape) for x in voice.match or ()] != [[], [network.mel], [network.mel]]:
+        fits = False
+    tensors = [voice.speaker, voice.mel, *(voice.match or ())]
+    if not fits or not all(tensor.isfinite().all() for tensor in tensors):
         raise SpeechError(
             f"expected a target of this model (speaker vectors of {network.speaker} values, {network.mel} mel bands), "
             f"{name!r} is of another: take it up from its recording again"
@@ -67,10 +76,9 @@ def prompt_frames(mel: MelConfig, seconds: float = PROMPT) -> int:
     return round(seconds * mel.sample_rate / mel.hop)
 
 
-def take_up(
-    recordings: Sequence[str | Path | Audio], speaker: SpeakerEncoder, mel: MelConfig, seconds: float = PROMPT
-) -> TargetVoice:
-    """The voice of one or more recordings of a speaker: their mean vector, and mel frames of all of them.
+def take_up(recordings: Sequence[str | Path | Audio], model: ConverterModel, seconds: float = PROMPT) -> TargetVoice:
+    """The voice of one or more recordings of a speaker: their mean vector, mel frames of all of them, and what the
+    model matches of him. The model has a speaker encoder.
 
     seconds: of mel frames that are kept, of no recording more than its share. Warns of recordings that are clipped, and
     of those in which somebody speaks for a small part only, or one voice first and then another. Raises SpeechError for
@@ -78,16 +86,16 @@ def take_up(
     """
     if not recordings:
         raise SpeechError("expected at least one recording of the target, got none: name one")
-    samples = [_heard(source) for source in recordings]
+    speaker, mel, samples = model.speaker, model.config.mel, [_heard(source) for source in recordings]
+    assert speaker is not None
     for source, x in zip(recordings, samples, strict=True):
         warn_several(_name(source), x, speaker)
     front, room = LogMel(mel), prompt_frames(mel, seconds) // len(samples)
-    frames = []
-    for x in samples:
-        x = torch.from_numpy(resample(x, RATE, mel.sample_rate))
-        with torch.inference_mode():
-            frames.append(front(Frames.whole(x[None])).data[0, :room])
-    return TargetVoice(mean_vector([speaker.embed(x) for x in samples]), torch.cat(frames))
+    with torch.inference_mode():
+        frames = [front(_whole(x, mel.sample_rate)).data[0] for x in samples]
+    vector = mean_vector([speaker.embed(x) for x in samples])
+    voice = TargetVoice(vector, torch.cat([x[:room] for x in frames]))
+    return replace(voice, match=_matched(model, voice, samples, frames)) if model.config.matching else voice
 
 
 def count_clipped(samples: np.ndarray) -> int:
@@ -124,6 +132,8 @@ def pack_targets(voices: Mapping[str, TargetVoice]) -> bytes:
         tensors[f"{name}.order"] = torch.tensor(order)
         tensors[f"{name}.speaker"] = voice.speaker.cpu().contiguous()
         tensors[f"{name}.mel"] = voice.mel.cpu().contiguous()
+        for part, tensor in (voice.match._asdict() if voice.match else {}).items():
+            tensors[f"{name}.match_{part}"] = tensor.cpu().contiguous()
     return save(tensors)
 
 
@@ -142,10 +152,29 @@ def read_targets(path: Path) -> dict[str, TargetVoice]:
                 f"expected a speaker vector and mel frames of the target {name!r} in {path}, got something else: save "
                 "it anew"
             )
-        voices[name] = TargetVoice(parts[0].float(), parts[1].float())
+        match = [tensors.get(f"{name}.match_{part}") for part in Match._fields]
+        kept = Match(*(x.float() for x in match if x is not None)) if None not in match else None
+        voices[name] = TargetVoice(parts[0].float(), parts[1].float(), kept)
     if not voices:
         raise SpeechError(f"expected targets in {path}, it holds none: save one with Converter.save_target")
     return voices
+
+
+def _matched(model: ConverterModel, voice: TargetVoice, samples: list[np.ndarray], frames: list[Tensor]) -> Match:
+    """What the model matches of a voice. samples: [n] at 16 kHz; frames: [p, bands], of each of the references."""
+    network, rate = model.network, model.config.sample_rate
+    device, contents = network.noise.device, model.contents(network.config.chunk)
+    with torch.inference_mode():
+        parts = [_whole(x[: round(MATCHED * RATE / len(samples))], rate).data.to(device) for x in samples]
+        said = [contents(Frames.whole(part)).data[0] for part in parts]
+        target = network.target(voice.speaker[None].to(device), voice.mel[None].to(device))
+        match = measured(said, [x.to(device) for x in frames], network, network.solver(), target)
+    return Match(*(x.cpu() for x in match))
+
+
+def _whole(x: np.ndarray, rate: int) -> Frames:
+    """Samples [n] at 16 kHz as a whole signal at another rate."""
+    return Frames.whole(torch.from_numpy(resample(x, RATE, rate))[None])
 
 
 def _heard(source: str | Path | Audio) -> np.ndarray:

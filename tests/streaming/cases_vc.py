@@ -14,8 +14,9 @@ from speech.streaming.module import Sequential, State, Streaming
 from speech.vc.advance import Advance
 from speech.vc.conditions import Conditions
 from speech.vc.interpolate import Interpolate
+from speech.vc.matching import Colour, MatchConfig, TuneMatch
 from speech.vc.network import ConverterConfig, ConverterNetwork
-from speech.vc.timbre import PromptConfig, Target, Timbre, TokenConfig
+from speech.vc.timbre import Match, PromptConfig, Target, Timbre, TokenConfig
 from tests.streaming.case import Case, D
 
 TWO_STEPS = Sampling(2, 0.0, True, (1.0, 0.8, 0.0))
@@ -72,8 +73,28 @@ def _given(config: ConverterConfig) -> Streaming:
         return Sequential(**stages | {"timbre": Given(network.timbre, 3, 9, network.target(speaker, mel))})
 
 
+class Matched(Sequential):
+    """What is matched, of one target for all: it is in the state of streams, and whole signals begin with it."""
+
+    def __init__(self) -> None:
+        super().__init__(tune=TuneMatch(MatchConfig(prior=0.1), 0.04), colour=Colour(5))
+        self.match = Match(torch.tensor(0.7), torch.linspace(0.8, 1.3, 5), torch.linspace(-1, 1, 5))
+
+    def forward(self, frames: Frames) -> Frames:
+        data = frames.data
+        state = self.init_state(len(data), data.device, data.dtype)
+        return self.step(frames, state, torch.arange(len(data), device=data.device))
+
+    def step(self, frames: Frames, state: State, slots: Tensor) -> Frames:
+        self.match.write(state, slots)
+        return super().step(frames, state, slots)
+
+
 CASES: dict[str, Case] = {
     "advance": Case(lambda: Advance(3)),
+    "tune match": Case(lambda: TuneMatch(MatchConfig(), 0.04), (5,)),
+    "colour": Case(lambda: Colour(5), (5,)),
+    "matching": Case(Matched, (5,)),
     "interpolate": Case(lambda: Interpolate(D, 4)),
     "chunk solver": Case(partial(_solver, FIRST), (9,)),
     "chunk solver ahead": Case(partial(_solver, SECOND), (9,)),

@@ -10,13 +10,14 @@ from torch import nn
 
 from speech.audio.mel import MEANVC_MEL
 from speech.content.campplus import CAMPPlusConfig
-from speech.content.encoder import ContentConfig
+from speech.content.encoder import TUNE, ContentConfig
 from speech.content.u2pp import U2PPConfig
 from speech.streaming.attention import Attention
 from speech.vc.converter import Converter
+from speech.vc.matching import MatchConfig
 from speech.vc.model import ConverterModel, ConverterModelConfig
 from speech.vc.network import ConverterConfig
-from speech.vc.timbre import PromptConfig, TokenConfig
+from speech.vc.timbre import Match, PromptConfig, TokenConfig
 from speech.vc.voice import TargetVoice
 from speech.vocoder.vocos import VocosConfig
 
@@ -42,15 +43,18 @@ def small_config(*, second: bool = False) -> ConverterModelConfig:
             sampling=replace(ConverterConfig.second().sampling, steps=1),
         )
     else:
-        content = ContentConfig(dim=DIM, layers=1, heads=2, left=6, levels=(), dropout=0.0)
+        content = ContentConfig(
+            dim=DIM, layers=1, heads=2, left=6, levels=(), vocabulary=DIM - TUNE, dropout=0.0, tune=True
+        )
     return ConverterModelConfig(
         content,
-        "embedding",
+        "embedding" if second else "said",
         network,
         (0.5, 0.5),
         VocosConfig(features=MEL, dim=12, hidden=16, layers=1, causal=not second),
         replace(MEANVC_MEL, features=MEL),
         SPEAKER_ENCODER,
+        None if second else MatchConfig(),
     )
 
 
@@ -76,8 +80,14 @@ def small_converter(*, second: bool = False) -> Converter:
     """Two targets, `anna` and `ben`."""
     with torch.random.fork_rng():
         torch.manual_seed(1)
-        targets = {name: TargetVoice(torch.randn(SPEAKER), torch.randn(30, MEL)) for name in ("anna", "ben")}
+        targets = {name: small_target() for name in ("anna", "ben")}
     return Converter(small_model(second=second), targets)
+
+
+def small_target(frames: int = 30) -> TargetVoice:
+    """A target of random numbers."""
+    match = Match(torch.randn(()), 1 + 0.2 * torch.randn(MEL), torch.randn(MEL))
+    return TargetVoice(torch.randn(SPEAKER), torch.randn(frames, MEL), match)
 
 
 def voice(seconds: float, rate: int = 16000, seed: int = 0) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from speech.errors import SpeechError
 from speech.vc.converter import Converter
 from speech.vc.voice import TargetVoice, pack_targets, read_targets
 from tests.sounds import music, said
-from tests.vc.small import MEL, SPEAKER, small_converter, small_model, voice
+from tests.vc.small import MEL, SPEAKER, small_converter, small_model, small_target, voice
 
 
 @pytest.fixture(scope="module")
@@ -163,10 +164,15 @@ def test_targets_are_kept(converter: Converter, tmp_path: Path) -> None:
         again.save_target("ben", tmp_path / "none" / "ben.safetensors")
     with pytest.raises(SpeechError, match="expected a target of ben, got 'nobody'"):
         again.save_target("nobody", path)
+    good = small_target()
+    assert good.match is not None
     for bad in (
-        TargetVoice(torch.randn(SPEAKER + 1), torch.randn(3, MEL)),
-        TargetVoice(torch.randn(SPEAKER), torch.full((3, MEL), torch.nan)),
-        TargetVoice(torch.randn(SPEAKER), torch.zeros(0, MEL)),
+        replace(good, speaker=torch.randn(SPEAKER + 1)),
+        replace(good, mel=torch.full((3, MEL), torch.nan)),
+        replace(good, mel=torch.zeros(0, MEL)),
+        replace(good, match=None),
+        replace(good, match=good.match._replace(gain=torch.ones(MEL + 1))),
+        replace(good, match=good.match._replace(offset=torch.full((MEL,), torch.inf))),
     ):
         path.write_bytes(pack_targets({"other": bad}))
         with pytest.raises(SpeechError, match=r"target of this model .* 'other' is of another"):

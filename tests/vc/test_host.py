@@ -10,9 +10,8 @@ from speech.errors import SpeechError
 from speech.streaming.arena import Full
 from speech.vc.converter import Converter
 from speech.vc.host import ConverterHost, HostedConversion
-from speech.vc.voice import TargetVoice
 from tests.streaming.rounds import together
-from tests.vc.small import MEL, SPEAKER, small_converter, voice
+from tests.vc.small import small_converter, small_target, voice
 
 RATES = ((16000, 16000), (48000, 16000))
 
@@ -22,9 +21,9 @@ def converters() -> dict[bool, Converter]:
     """With a third target, of a shorter reference."""
     made = {second: small_converter(second=second) for second in (False, True)}
     for converter in made.values():
-        generator = torch.Generator().manual_seed(2)
-        cleo = TargetVoice(torch.randn(SPEAKER, generator=generator), torch.randn(11, MEL, generator=generator))
-        converter._voices.keep("cleo", cleo)
+        with torch.random.fork_rng():
+            torch.manual_seed(2)
+            converter._voices.keep("cleo", small_target(11))
     return made
 
 
@@ -101,7 +100,7 @@ def test_a_stream_that_goes_wrong_is_alone_in_it(converters: dict[bool, Converte
     converter = converters[False]
     host = converter.host(2)
     guests = [Guest(converter, host, 16000, 2560, "aaa"), Guest(converter, host, 16000, 2560, "bbb")]
-    kept = guests[0].hosted.stream._kept
+    kept = guests[0].hosted.stream._kept["network"]["timbre"]
     broken, whole = guests
     turn(guests, 0)
     kept["values"][broken.hosted.seats[0].slot] = torch.nan
@@ -160,7 +159,7 @@ def test_what_a_host_has_no_room_for(converters: dict[bool, Converter]) -> None:
     assert stream.target == "ben"
     with pytest.raises(Full, match="expected a free slot"):
         host.open()
-    long = TargetVoice(torch.randn(SPEAKER), torch.randn(3000, MEL))
+    long = small_target(3000)
     other = Converter(converter.model, dict(converter._voices))
     room = other.host(1).open()
     other._voices.keep("long", long)
