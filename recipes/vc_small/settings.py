@@ -26,7 +26,7 @@ class ConverterSettings(SpeechSettings):
     """One run of the recipe. Stages that are `tts_small`'s find their parts under the same names."""
 
     network: ConverterConfig
-    matching: MatchConfig
+    matching: MatchConfig | None
     convert_optim: ConvertOptimConfig
     convert_crops: PairConfig
     perturb: PerturbConfig
@@ -59,7 +59,7 @@ def compose_settings(overrides: list[str]) -> ConverterSettings:
         content=content,
         speaker=speaker,
         network=replace(network, given=content.width("said"), speaker=speaker.dim, mel=mel.features),
-        matching=typed(MatchConfig, raw.convert.matching, "convert.matching"),
+        matching=typed(MatchConfig, raw.convert.matching, "convert.matching") if raw.convert.matching else None,
         convert_optim=typed(ConvertOptimConfig, raw.convert.optim, "convert.optim"),
         convert_crops=typed(PairConfig, raw.convert.crops, "convert.crops"),
         perturb=typed(PerturbConfig, raw.convert.perturb, "convert.perturb"),

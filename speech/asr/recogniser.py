@@ -203,7 +203,7 @@ def find_device(name: str | torch.device) -> torch.device:
     known += ["mps"] if torch.backends.mps.is_available() else []
     try:
         device = torch.device(name)
-    except RuntimeError:
+    except (RuntimeError, TypeError):
         device = None
     if device is None or str(device) not in (*known, *(n.split(":")[0] for n in known)):
         raise SpeechError(

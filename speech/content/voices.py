@@ -39,7 +39,7 @@ class Voices(Mapping[str, V]):
         self._voices = {name: kind.fitting(name, voice) for name, voice in voices.items()}
 
     def __getitem__(self, name: str) -> V:
-        if name not in self._voices:
+        if not isinstance(name, str) or name not in self._voices:
             raise SpeechError(
                 f"expected a {self._kind.name} of {self.known}, got {name!r}: choose one, or add_{self._kind.name} it"
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Integral, Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +54,14 @@ OPTIONS = {
 }
 """What can be chosen of a model of a family, besides device and dtype."""
 
+WHAT: dict[str, tuple[str, tuple[type, ...]]] = {
+    **dict.fromkeys(("look_ahead", "chunk"), ("a number of milliseconds", (Real,))),
+    **dict.fromkeys(("steps", "beam"), ("a whole number", (Integral,))),
+    **dict.fromkeys(("voice", "target"), ("a name or a path", (str, Path))),
+    **dict.fromkeys(("decoder", "weights", "cache", "language", "task", "prompt", "voice_text"), ("text", (str,))),
+}
+"""What an option is in words, and its types; those of other options tell themselves."""
+
 
 def load_recogniser(
     name: str | Path = "asr",
@@ -89,13 +98,16 @@ def load_recogniser(
 
 
 def own_options(family: str, name: str | Path, given: dict[str, Any]) -> dict[str, Any]:
-    """Of the options that may be given those of a family. Raises SpeechError where another one is given."""
+    """Of the options that may be given those of a family. Raises SpeechError for others and for wrong types."""
     own = OPTIONS[family]
     strange = [key for key, value in given.items() if value is not None and key not in own]
     if strange:
         raise SpeechError(
             f"expected {', '.join(own)} for the {KINDS[family]} {name}, got {', '.join(strange)}: leave that out"
         )
+    for key, (words, types) in WHAT.items():
+        if (value := given.get(key)) is not None and not isinstance(value, types):
+            raise SpeechError(f"expected {words} as {key}, got {value!r}: correct it")
     return {key: given[key] for key in own}
 
 

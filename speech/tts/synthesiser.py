@@ -153,13 +153,11 @@ class Synthesiser:
 
     def _aligner(self, aligner: Recogniser | None) -> Aligner | None:
         """What hears the times of words; None where the model tells them itself. Raises SpeechError for what cannot."""
-        if aligner is None or self.model.config.text == "phonemes":
-            return None
-        if not isinstance(aligner, Recogniser):
+        if aligner is not None and not isinstance(aligner, Recogniser):
             raise SpeechError(
                 f"expected a recogniser with a CTC head as aligner, got {type(aligner).__name__}: load another"
             )
-        return aligner.aligner
+        return None if aligner is None or self.model.config.text == "phonemes" else aligner.aligner
 
     def _session(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -86,6 +87,8 @@ def take_up(recordings: Sequence[str | Path | Audio], model: ConverterModel, sec
     """
     if not recordings:
         raise SpeechError("expected at least one recording of the target, got none: name one")
+    if strange := [source for source in recordings if not isinstance(source, str | os.PathLike | Audio)]:
+        raise SpeechError(f"expected paths or Audio as recordings of the target, got {strange[0]!r}: correct that")
     speaker, mel, samples = model.speaker, model.config.mel, [_heard(source) for source in recordings]
     assert speaker is not None
     for source, x in zip(recordings, samples, strict=True):

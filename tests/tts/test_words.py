@@ -80,6 +80,8 @@ def test_a_recogniser_that_cannot_align_is_told_of(aligner: Recogniser, pairs: S
         pairs.stream("One two.", aligner=Recogniser(deaf, aligner.tokenizer))
     with pytest.raises(SpeechError, match="as aligner, got Synthesiser"):
         pairs.synthesize("One two.", aligner=pairs)  # type: ignore[arg-type]
+    with pytest.raises(SpeechError, match="as aligner, got int"):
+        small_synthesiser().host(1, 3)  # type: ignore[arg-type]
 
 
 def test_words_are_told_once_and_alike_beside_other_streams(aligner: Recogniser, pairs: Synthesiser) -> None:

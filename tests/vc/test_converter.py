@@ -205,6 +205,13 @@ def test_chunks_and_steps_are_chosen() -> None:
         Converter(model, steps=0)
 
 
+def test_names_and_recordings_of_a_wrong_type(converter: Converter) -> None:
+    with pytest.raises(SpeechError, match=r"expected paths or Audio as recordings of the target, got \['a.wav'\]"):
+        converter.add_target("cleo", ["a.wav"])  # type: ignore[arg-type]
+    with pytest.raises(SpeechError, match=r"expected a target of anna, ben, got \['anna'\]"):
+        converter.prefer(["anna"])  # type: ignore[arg-type]
+
+
 def test_a_model_without_a_speaker_encoder(converter: Converter, folder: Path) -> None:
     deaf = small_converter()
     deaf._speaker = None

@@ -75,6 +75,16 @@ def test_models_and_arguments_of_another_kind(folder: Path, tmp_path: Path, monk
         load(listens, steps=2)
     with pytest.raises(SpeechError, match="expected float32 for a converter"):
         load(folder, dtype=torch.bfloat16)
+    for options, words in (
+        ({"chunk": "80"}, "expected a number of milliseconds as chunk, got '80': correct it"),
+        ({"steps": 2.5}, "expected a whole number as steps, got 2.5"),
+        ({"target": ["anna"]}, r"expected a name or a path as target, got \['anna'\]"),
+        ({"device": ["cpu"]}, "expected a device of cpu"),
+    ):
+        with pytest.raises(SpeechError, match=words):
+            load(folder, **options)
+    with pytest.raises(SpeechError, match=r"expected a number of milliseconds as look_ahead, got \[80\]"):
+        load(listens, look_ahead=[80])  # type: ignore[call-overload]
     monkeypatch.setattr("speech.hub.find.BUNDLED", tmp_path)
     with pytest.raises(SpeechError, match="expected the bundled model 'vc' in this installation, it has none"):
         load("vc")
