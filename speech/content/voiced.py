@@ -30,7 +30,8 @@ class VoiceShare:
     def __init__(self) -> None:
         self._detector = Silero()
         self._pending = np.zeros(0, np.float32)
-        self._peak = SILENCE
+        self._peak, self._heard = SILENCE, 0
+        self.begin: int | None = None  # the sample at which the first voice is heard
         self._sounding = self._voiced = 0  # windows
 
     @property
@@ -63,11 +64,14 @@ class VoiceShare:
             sounding = np.abs(window).max() >= QUIET * self._peak
             self._sounding += bool(sounding)
             self._voiced += bool(sounding and voiced)
+            if self.begin is None and sounding and voiced:
+                self.begin = self._heard
+            self._heard += WINDOW
 
 
-def require_voice(name: str, samples: np.ndarray) -> None:
+def require_voice(name: str, samples: np.ndarray) -> int:
     """Raise SpeechError for a reference recording in which nobody speaks, warn of one in which something else prevails
-    and of a short one without a sound of a voice.
+    and of a short one without a sound of a voice. Returns the sample at which the first voice is heard.
 
     samples: [n] float32 at 16 kHz. name: what the recording is called in the warning.
     """
@@ -90,3 +94,4 @@ def require_voice(name: str, samples: np.ndarray) -> None:
             "out where he speaks",
             stacklevel=2,
         )
+    return heard.begin or 0

@@ -23,6 +23,10 @@ from speech.vc.network import ConverterNetwork
 from speech.vc.solver import ChunkSolver
 from speech.vc.timbre import Match, Target
 
+LEAST = 0.2
+"""Share of the frames of a target's recordings, the loudest, that count at the least; else those of the upper half of
+the range of levels do."""
+
 STEEPEST = 1.5
 """Factor by which the contrast of a band changes, at the most."""
 
@@ -123,6 +127,6 @@ def measured(
         pairs.append((frames[: len(made)], made))
     true, made = (torch.cat([pair[i] for pair in pairs]) for i in range(2))
     level = true.mean(1)
-    loud = level > (level.min() + level.max()) / 2
-    gain = (true[loud].std(0) / made[loud].std(0)).clamp(1 / STEEPEST, STEEPEST)
+    loud = level >= torch.minimum((level.min() + level.max()) / 2, level.quantile(1 - LEAST))  # a click is no speech
+    gain = (true[loud].std(0) / made[loud].std(0).clamp(min=1e-3)).clamp(1 / STEEPEST, STEEPEST)
     return Match(f0 / voice.clamp(min=1), gain, true[loud].mean(0) - gain * made[loud].mean(0))

@@ -200,8 +200,8 @@ class ConversionStream(Closing):
         """As `flush`, step by step."""
         self._check_open()
         wanted = -(-self._received * self.output_rate // self.sample_rate)
-        pipeline, silence = self.setup.pipeline, 0  # in which the sound ends, so that its last part is converted, too
-        while pipeline.total(self._driver.received + silence) < wanted:
+        pipeline, silence = self.setup.pipeline, 0  # in which the sound ends, and into which its last part looks ahead
+        while pipeline.total(self._driver.received + silence) < wanted + self.delay:
             silence += pipeline.grain
         yield from self._run(np.zeros(silence, np.float32))
         self._speak()

@@ -32,8 +32,12 @@ SHORTEST, LONGEST = 1.0, 60.0
 PROMPT = 20.0
 """Seconds of mel frames that are kept of all references of a voice together."""
 
-MATCHED = 10.0
-"""Seconds of all references of a voice together that are converted into it, for what is to be matched."""
+MATCHED, EACH = 10.0, 2.0
+"""Seconds of all references of a voice together that are converted into it, for what is to be matched, and of each at
+the least."""
+
+FAINT, USUAL = 0.01, 0.05
+"""Root mean square under which a recording is amplified (-40 dB of full scale), and to which (-26 dB)."""
 
 FULL_SCALE, CLIPPED = 0.999, 1e-3
 """Samples from this level on are cut off; a recording with a larger share of them is clipped."""
@@ -61,6 +65,11 @@ def fitting(config: ConverterModelConfig, name: str, voice: TargetVoice) -> Targ
     fits = voice.speaker.shape == (network.speaker,) and voice.mel.shape[1:] == (network.mel,)
     if isinstance(network.timbre, PromptConfig) and not len(voice.mel):
         fits = False
+    if config.matching and voice.match is None:
+        raise SpeechError(
+            f"expected a target with what this model matches, {name!r} was saved without: take it up from its "
+            "recording again"
+        )
     if config.matching and [list(x.shape) for x in voice.match or ()] != [[], [network.mel], [network.mel]]:
         fits = False
     tensors = [voice.speaker, voice.mel, *(voice.match or ())]
@@ -168,7 +177,7 @@ def _matched(model: ConverterModel, voice: TargetVoice, samples: list[np.ndarray
     network, rate = model.network, model.config.sample_rate
     device, contents = network.noise.device, model.contents(network.config.chunk)
     with torch.inference_mode():
-        parts = [_whole(x[: round(MATCHED * RATE / len(samples))], rate).data.to(device) for x in samples]
+        parts = [_whole(x[: round(max(MATCHED / len(samples), EACH) * RATE)], rate).data.to(device) for x in samples]
         said = [contents(Frames.whole(part)).data[0] for part in parts]
         target = network.target(voice.speaker[None].to(device), voice.mel[None].to(device))
         match = measured(said, [x.to(device) for x in frames], network, network.solver(), target)
@@ -181,17 +190,20 @@ def _whole(x: np.ndarray, rate: int) -> Frames:
 
 
 def _heard(source: str | Path | Audio) -> np.ndarray:
-    """What is heard of a reference recording, float32 [n] at 16 kHz."""
+    """What is heard of a reference recording, float32 [n] at 16 kHz: little of what comes before somebody speaks, and a
+    faint one amplified, since what is converted takes after its level."""
     name = _name(source)
     audio = source if isinstance(source, Audio) else _beginning(source)
     try:
         x = recording(audio.samples, audio.sample_rate, shortest=SHORTEST, audible=True).numpy()
         x = x[: round(LONGEST * RATE)]
-        require_voice(name, x)
+        begin = require_voice(name, x)
     except SpeechError as error:
         raise SpeechError(f"{name} cannot be a target: {error}") from error
     warn_clipped(name, count_clipped(audio.samples), len(audio.samples))
-    return x
+    x = x[max(0, begin - round(SHORTEST * RATE)) :]
+    level = float(np.sqrt(np.mean(x**2)))
+    return x * np.float32(USUAL / level) if level < FAINT else x
 
 
 def _name(source: str | Path | Audio) -> str:

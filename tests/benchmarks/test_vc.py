@@ -67,7 +67,7 @@ def test_a_model_in_a_folder_is_measured_as_it_was_trained(tmp_path: Path, capsy
     folder = save(tmp_path / "small", small_model(), "# small\n", {}, dtype=None)
     found = measured(capsys, "--model", str(folder), "--seconds", "0.4", "--rate", "16000")
     cases = {case.removeprefix(f"{folder} 80 ms 2 steps: ") for case in found}
-    assert cases == {"content", "network", "vocoder", "total", "after 0.4 s"} | PARTS
+    assert cases == {"content", "tune", "network", "colour", "vocoder", "total", "after 0.4 s"} | PARTS
     with pytest.raises(SpeechError, match="expected"):
         main(["vc", "--model", "no-such-model"])
 

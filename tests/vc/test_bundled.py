@@ -75,3 +75,27 @@ def test_a_reference_of_two_people_is_warned_of(converter: speech.Converter, sha
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         converter.add_target("one", Audio(np.concatenate([said("bdl", 1), said("bdl", 2)]), 16000))
+
+
+def test_silence_at_the_end_stays_silent(converter: speech.Converter) -> None:
+    """What is beyond the end of the recording is silence, too, for all that looks ahead."""
+    recording = read(DEMO)
+    rate = recording.sample_rate
+    samples = np.concatenate([recording.samples[: 2 * rate], np.zeros(rate // 2, np.float32)])
+    for name in converter.targets[:2]:
+        made = converter.convert(samples, name, rate).samples
+        assert len(made) == len(samples) * converter.output_rate // rate
+        before, end = np.abs(made[-3200:-960]).max(), np.abs(made[-960:]).max()
+        assert np.abs(made).max() > 0.05 and end < 2 * before + 1e-3
+
+
+def test_a_faint_recording_and_one_behind_a_pause_make_as_loud_a_voice(converter: speech.Converter) -> None:
+    recording = read(DEMO)
+    rate, friend = recording.sample_rate, recording.samples * np.float32(0.05 / recording.samples.std())
+    late = np.concatenate([np.zeros(12 * rate, np.float32), friend])
+    levels = []
+    for name, x in {"plain": friend, "faint": friend * 0.01, "late": late}.items():
+        converter.add_target(name, Audio(x, rate))
+        levels.append(float(converter.convert(recording.samples[: 2 * rate], name, rate).samples.std()))
+    assert levels[0] > 0.01
+    np.testing.assert_allclose(levels, levels[0], rtol=0.25)

@@ -170,13 +170,15 @@ def test_targets_are_kept(converter: Converter, tmp_path: Path) -> None:
         replace(good, speaker=torch.randn(SPEAKER + 1)),
         replace(good, mel=torch.full((3, MEL), torch.nan)),
         replace(good, mel=torch.zeros(0, MEL)),
-        replace(good, match=None),
         replace(good, match=good.match._replace(gain=torch.ones(MEL + 1))),
         replace(good, match=good.match._replace(offset=torch.full((MEL,), torch.inf))),
     ):
         path.write_bytes(pack_targets({"other": bad}))
         with pytest.raises(SpeechError, match=r"target of this model .* 'other' is of another"):
             again.load_targets(path)
+    path.write_bytes(pack_targets({"other": replace(good, match=None)}))
+    with pytest.raises(SpeechError, match="expected a target with what this model matches, 'other' was saved without"):
+        again.load_targets(path)
     path.write_bytes(pack_targets({}))
     with pytest.raises(SpeechError, match="it holds none"):
         again.take_up(path)

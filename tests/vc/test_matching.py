@@ -117,6 +117,16 @@ def test_targets_are_measured_when_they_are_taken_up() -> None:
     assert take_up([Audio(said(2.0), 16000)], small_model(second=True)).match is None
 
 
+def test_a_click_does_not_decide_which_frames_count() -> None:
+    """A recording is measured alike with a click in it that is as loud as can be."""
+    model, quiet = small_model(), 0.01 * said(3.0)
+    clicked = quiet.copy()
+    clicked[24000] = 1.0
+    plain, other = (take_up([Audio(x, 16000)], model).match for x in (quiet, clicked))
+    assert plain is not None and other is not None
+    assert (plain.offset - other.offset).abs().max() < 0.5 and (plain.gain - other.gain).abs().max() < 0.3
+
+
 def test_nothing_changes_the_colour_before_a_target_is_there() -> None:
     x = torch.randn(2, 7, 5)
     assert torch.equal(Colour(5)(Frames.whole(x)).data, x)
